@@ -1,0 +1,304 @@
+"""The bundle manifest: a strict, versioned schema, and nothing about files on disk (that is `bundle.py`).
+
+The JSON form of `Manifest` is a public contract: other programs may run our graphs from it. Field names are the
+JSON keys. Unknown fields are errors; so is a newer `version`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from lqhq.runtime.errors import BundleError
+from lqhq.runtime.schedule import Schedule
+
+__all__ = [
+    "ROLES",
+    "VERSION",
+    "Crop",
+    "FileRecord",
+    "Graph",
+    "Licence",
+    "Manifest",
+    "Memory",
+    "Pad",
+    "ParityRecord",
+    "Pixels",
+    "Provenance",
+    "Quantize",
+    "Resize",
+    "Tensor",
+    "TileHints",
+    "manifest_from_json",
+    "manifest_to_json",
+]
+
+VERSION = 1
+READS = (1,)  # the versions this release reads; see docs/guide/bundle.md
+MAX_JSON_BYTES = 16 << 20  # 10 000 rows take about 2 MB
+ROLES = ("denoise",)  # what this release can run; the roles of the other families follow with them
+
+Side = Annotated[int, Meta(ge=1, le=1 << 16)]
+Positive = Annotated[int, Meta(ge=1)]
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+RelativePath = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*){0,3}$")]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Precision = Literal["fp32", "fp16"]
+
+
+class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every part of the manifest is: immutable, named, closed."""
+
+
+class Pixels(Strict, kw_only=True):
+    """How pixels enter and leave the graphs: value range and channel order."""
+
+    range: tuple[float, float]
+    order: Literal["rgb", "bgr"]
+
+    def __post_init__(self) -> None:
+        if not self.range[0] < self.range[1]:
+            raise ValueError(f"range {self.range} is empty; expected [low, high] with low < high")
+
+
+class Tensor(Strict, kw_only=True):
+    """A graph input or output. `shape` has numbers and the letters N, C, H, W; `per` says who owns a value."""
+
+    dtype: Literal["float32", "float16", "int64"]
+    shape: Annotated[tuple[Annotated[int, Meta(ge=1, le=1 << 16)] | Literal["N", "H", "W"], ...], Meta(max_length=6)]
+    per: Literal["tile", "image", "sample"] = "tile"
+
+
+class Graph(Strict, kw_only=True):
+    """One ONNX file, its external data if any, and what goes in and out."""
+
+    file: RelativePath
+    external_data: tuple[RelativePath, ...] = ()
+    inputs: Annotated[dict[Name, Tensor], Meta(min_length=1, max_length=16)]
+    outputs: Annotated[dict[Name, Tensor], Meta(min_length=1, max_length=16)]
+    pred: Literal["x0", "eps", "v"] | None = None
+
+
+class Resize(Strict, kw_only=True, tag="resize", tag_field="op"):
+    """Enlarge the image before the network. `filter` names the kernel; all sample at pixel centres.
+
+    bicubic: a = -0.5, as Pillow and torch with antialias; bicubic_075: a = -0.75, as torch without and OpenCV.
+    """
+
+    filter: Literal["bicubic", "bicubic_075"]
+    factor: Annotated[int, Meta(ge=1, le=16)]
+
+
+class Pad(Strict, kw_only=True, tag="pad", tag_field="op"):
+    """Extend the canvas to the right and bottom, to multiples of `multiple` and at least `smallest` pixels."""
+
+    mode: Literal["reflect", "edge"]
+    multiple: Side
+    smallest: Side
+
+
+class Crop(Strict, kw_only=True, tag="crop", tag_field="op"):
+    """Cut the padding away again."""
+
+
+class Quantize(Strict, kw_only=True, tag="quantize", tag_field="op"):
+    """How floats become integers, after a clamp to the range: `round` half to even, or `truncate`."""
+
+    mode: Literal["round", "truncate"]
+
+
+class TileHints(Strict, kw_only=True):
+    """What a tile plan must and should respect, in pixels of the prepared image (what the network sees).
+
+    `overlap` is what neighbours share; `trained` the training crop where known; `deviations` says in words why a
+    tiled result is not the untiled one, measured by the seam test.
+    """
+
+    multiple: Side
+    smallest: Side
+    preferred: Side
+    overlap: Annotated[int, Meta(ge=0, le=1 << 16)]
+    blend: Literal["each", "final"]
+    trained: Side | None = None
+    deviations: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("smallest", "preferred", "overlap"):
+            if getattr(self, name) % self.multiple:
+                raise ValueError(f"{name} {getattr(self, name)} is not a multiple of {self.multiple}")
+        if self.overlap * 2 > self.preferred:
+            raise ValueError(f"overlap {self.overlap} is more than half of preferred {self.preferred}")
+
+
+class Memory(Strict, kw_only=True):
+    """Measured at export: peak bytes of the engine = `fixed` + `per_pixel` * pixels of a tile * batch."""
+
+    fixed: Positive
+    per_pixel: Annotated[float, Meta(gt=0)]
+
+
+class Licence(Strict, kw_only=True):
+    """Licence of one part (`base`, `adapter`, ...). `unknown` is allowed, and shown."""
+
+    part: str
+    licence: str
+    attribution: str = ""
+
+
+class SourceFile(Strict, kw_only=True):
+    """A file that the bundle was made from."""
+
+    name: str
+    sha256: Digest
+    bytes: Annotated[int, Meta(ge=0)]
+
+
+class Provenance(Strict, kw_only=True):
+    """Where the bundle came from: source files with digests, format, and the versions of what made it."""
+
+    sources: tuple[SourceFile, ...]
+    format: str
+    versions: dict[str, str]
+    config: dict[str, Any] = {}
+
+
+class ParityRecord(Strict, kw_only=True):
+    """One comparison with the PyTorch reference at export: worst case over `cases`."""
+
+    what: str
+    precision: Precision
+    cases: Positive
+    max_abs: float
+    p99_9: float
+    psnr: float | None
+    ssim: float | None
+    nan_count: Annotated[int, Meta(ge=0)]
+    tolerance: float
+    passed: bool
+
+
+class FileRecord(Strict, kw_only=True):
+    """Digest and size of one file in the bundle."""
+
+    sha256: Digest
+    bytes: Annotated[int, Meta(ge=0)]
+
+
+class Manifest(Strict, kw_only=True):
+    """Everything that a reader of the bundle must know. See `docs/guide/bundle.md` for each field."""
+
+    format: Literal["lqhq-bundle"] = "lqhq-bundle"
+    version: int = VERSION
+    name: Name
+    family: Name
+    task: Literal["super-resolution", "restoration", "degradation"]
+    scale: Annotated[int, Meta(ge=1, le=16)]
+    pixels: Pixels
+    graphs: dict[Literal["denoise"], dict[Precision, Graph]]
+    schedules: Annotated[dict[Name, Schedule], Meta(min_length=1, max_length=64)]
+    default_schedule: Name
+    prepare: Annotated[tuple[Resize | Pad, ...], Meta(max_length=8)]
+    finish: Annotated[tuple[Crop | Quantize, ...], Meta(max_length=8)]
+    tiles: TileHints
+    memory: Memory
+    licences: tuple[Licence, ...]
+    provenance: Provenance
+    parity: tuple[ParityRecord, ...]
+    files: Annotated[dict[RelativePath, FileRecord], Meta(min_length=1, max_length=256)]
+
+    def __post_init__(self) -> None:
+        if self.default_schedule not in self.schedules:
+            raise ValueError(
+                f"default_schedule {self.default_schedule!r} is not among the schedules {sorted(self.schedules)}"
+            )
+        for role, variants in self.graphs.items():
+            if not variants:
+                raise ValueError(f"graphs.{role} has no precision")
+            for precision, graph in variants.items():
+                for name in (graph.file, *graph.external_data):
+                    if name not in self.files:
+                        raise ValueError(f"graphs.{role}.{precision} names {name!r}, which is not in files")
+        if "denoise" not in self.graphs:
+            raise ValueError("graphs.denoise is missing")
+        variance = all("var" in graph.outputs for graph in self.graphs["denoise"].values())
+        for name, schedule in self.schedules.items():
+            if schedule.needs_variance and not variance:
+                raise ValueError(f"schedules.{name} uses a learned variance, but denoise has no output var")
+        resizes = [step.factor for step in self.prepare if isinstance(step, Resize)]
+        if len(resizes) > 1 or (resizes and resizes[0] != self.scale) or (not resizes and self.scale != 1):
+            raise ValueError(f"prepare enlarges by {resizes}, but scale is {self.scale}")
+        if sum(isinstance(step, Pad) for step in self.prepare) != 1 or not isinstance(self.prepare[-1], Pad):
+            raise ValueError("prepare must end with its only pad step")
+        if [type(step) for step in self.finish] != [Crop, Quantize]:
+            raise ValueError("finish must be crop, then quantize")
+        if self.pad.multiple % self.tiles.multiple or self.pad.smallest < self.tiles.smallest:
+            raise ValueError("prepare.pad does not reach the multiple and smallest side that tiles ask for")
+
+    @property
+    def pad(self) -> Pad:
+        """The one pad step; it is always the last of `prepare`."""
+        step = self.prepare[-1]
+        assert isinstance(step, Pad)
+        return step
+
+    @property
+    def resize(self) -> Resize | None:
+        """The resize step, or None where the network takes the image as it is."""
+        return next((step for step in self.prepare if isinstance(step, Resize)), None)
+
+    @property
+    def quantize(self) -> Quantize:
+        """The last step of `finish`."""
+        step = self.finish[-1]
+        assert isinstance(step, Quantize)
+        return step
+
+
+class _Version(msgspec.Struct):
+    """Read first, so that a newer manifest is told apart from a broken one."""
+
+    format: str = ""
+    version: int = 0
+
+
+def manifest_from_json(data: bytes) -> Manifest:
+    """Decode and check a manifest. Raises `BundleError` whose message names the path of the fault."""
+    where = "manifest.json"
+    if len(data) > MAX_JSON_BYTES:
+        raise BundleError(
+            where,
+            found=f"{len(data)} bytes",
+            expected=f"at most {MAX_JSON_BYTES}",
+            mend="This is not a manifest that lqhq wrote; get the bundle again.",
+        )
+    try:
+        head = msgspec.json.decode(data, type=_Version)
+        if head.format != "lqhq-bundle":
+            raise BundleError(
+                where,
+                found=f"format {head.format!r}",
+                expected="format 'lqhq-bundle'",
+                mend="Give the folder that `lqhq export` wrote.",
+            )
+        if head.version not in READS:
+            raise BundleError(
+                where,
+                found=f"version {head.version}",
+                expected=f"version {' or '.join(map(str, READS))}",
+                mend="Update lqhq, or export the checkpoint again with this release.",
+            )
+        return msgspec.json.decode(data, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BundleError(
+            where,
+            found=str(error),
+            expected=f"a manifest of version {VERSION}",
+            mend="Export the checkpoint again, or get an undamaged copy of the bundle.",
+        ) from error
+
+
+def manifest_to_json(manifest: Manifest) -> bytes:
+    """The manifest as indented UTF-8 JSON; float64 survives the round trip exactly."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"

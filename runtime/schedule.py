@@ -1,0 +1,92 @@
+"""A sampler is data: a start and one row per network call.
+
+One row means, with `v[-j]` the values of earlier rows (after their clip) and `w` the graph's variance output:
+
+    v    = clip(p * state + q * pred, -clip, clip)
+    next = c_state * state + c_pred * pred + c[0] * v + c[1] * v[-1] + ... + n * noise
+    n    = sigma,  or  exp(l0 + l1 * w)  where `log_sigma` = (l0, l1) is given
+
+and the start is `state = c_img * image + c_noise * noise`. Coefficients are float64 here and in the manifest;
+the arithmetic runs in float32. Builders are in `samplers/`; nothing here knows a sampler's name.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import msgspec
+
+from lqhq.runtime.errors import ScheduleError
+
+__all__ = ["Row", "Schedule", "Start"]
+
+MAX_ROWS = 10_000
+MAX_DEPTH = 16
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`state = c_img * image + c_noise * noise`, noise of stream `start`."""
+
+    c_img: float = 1.0
+    c_noise: float = 0.0
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One network call and one linear update; see the module's formula.
+
+    `t` is what the network is fed, in the model's own time; `c` holds the factors of v, v[-1], v[-2], ...
+    """
+
+    t: float
+    p: float = 0.0
+    q: float = 1.0
+    clip: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    c_state: float
+    c_pred: float = 0.0
+    c: Annotated[tuple[float, ...], msgspec.Meta(min_length=1, max_length=MAX_DEPTH)]
+    sigma: float = 0.0
+    log_sigma: tuple[float, float] | None = None
+
+    @property
+    def noisy(self) -> bool:
+        return self.sigma != 0.0 or self.log_sigma is not None
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A start and its rows. Raises `ScheduleError` when a number is not finite or a row looks back too far."""
+
+    start: Start
+    rows: Annotated[tuple[Row, ...], msgspec.Meta(min_length=1, max_length=MAX_ROWS)]
+    about: str = ""
+
+    @property
+    def depth(self) -> int:
+        """How many earlier values of `v` the rows look back on."""
+        return max(len(row.c) for row in self.rows) - 1
+
+    @property
+    def needs_variance(self) -> bool:
+        return any(row.log_sigma is not None for row in self.rows)
+
+    def __post_init__(self) -> None:
+        for index, row in enumerate(self.rows):
+            numbers = [row.t, row.p, row.q, row.c_state, row.c_pred, row.sigma, *row.c, *(row.log_sigma or ())]
+            if not all(math.isfinite(number) for number in numbers):
+                raise ScheduleError(
+                    f"rows[{index}]",
+                    found=f"{numbers}",
+                    expected="finite numbers",
+                    mend="Rebuild the schedule; a noise level of exactly zero or one often causes this.",
+                )
+            if any(row.c[index + 1 :]):
+                raise ScheduleError(
+                    f"rows[{index}].c",
+                    found=f"{len(row.c)} factors",
+                    expected=f"at most {index + 1}: no earlier value exists",
+                    mend="The first rows of a multistep sampler must be of lower order.",
+                )
+        if not (math.isfinite(self.start.c_img) and math.isfinite(self.start.c_noise)):
+            raise ScheduleError(
+                "start", found=str(self.start), expected="finite numbers", mend="Rebuild the schedule."
+            )
