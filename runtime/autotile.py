@@ -1,0 +1,139 @@
+"""Chooses the tile from the manifest's hints and a memory budget, or says what would fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lqhq.runtime.errors import LimitError, OptionError
+from lqhq.runtime.geometry import Size
+from lqhq.runtime.manifest import Manifest
+from lqhq.runtime.tiles import TilePlan, fit_tile, plan_tiles
+
+__all__ = ["Choice", "choose_tiles"]
+
+FLOAT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A tile plan, the memory that it is expected to peak at, and why it was taken."""
+
+    plan: TilePlan
+    peak_bytes: int
+    reason: str
+
+    def describe(self) -> str:
+        """One line for the log: tile, count, overlap, overhead, memory, reason."""
+        tile = self.plan.tile
+        return (
+            f"tile {tile.width}x{tile.height}, {len(self.plan)} tile(s), overlap {self.plan.overlap}, "
+            f"{self.plan.overhead:.2f}x the pixels, about {self.peak_bytes / 1e6:.0f} MB ({self.reason})"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """What a choice depends on besides the side of the tile."""
+
+    manifest: Manifest
+    canvas: Size
+    held: int  # bytes that are there whatever the tile: the image and the result
+    whole_state: bool  # `blend=each` keeps the state and the history of the whole canvas
+    depth: int
+
+    def plan(self, side: int, overlap: int) -> TilePlan:
+        """Tiles of at most `side`, made smaller where the same number of them covers the canvas."""
+        multiple = self.manifest.tiles.multiple
+        tile = Size(*(fit_tile(length, side, overlap=overlap, multiple=multiple) for length in self.canvas))
+        return plan_tiles(self.canvas, tile, overlap=overlap, multiple=multiple)
+
+    def peak(self, plan: TilePlan) -> int:
+        """Engine, image and result, one band of blended rows, the tile's own states."""
+        memory = self.manifest.memory
+        engine = memory.fixed + memory.per_pixel * plan.tile.pixels
+        band = 3 * FLOAT * plan.tile.height * plan.canvas.width
+        tiles = 3 * FLOAT * plan.tile.pixels * (3 + self.depth)
+        whole = 3 * FLOAT * plan.canvas.pixels * (2 + 2 * self.depth) if self.whole_state else 0
+        return int(engine + self.held + 2 * band + tiles + whole)
+
+
+def _sides(request: _Request, overlap: int, ceiling: int) -> list[int]:
+    """Candidate sides from `ceiling` down to the smallest that the network and the overlap allow."""
+    hints = request.manifest.tiles
+    sides = [min(max(request.canvas), ceiling)]
+    floor = min(sides[0], max(hints.smallest, 2 * overlap, hints.multiple))
+    while sides[-1] > floor:
+        sides.append(max(floor, sides[-1] * 3 // 4 // hints.multiple * hints.multiple))
+    return sides
+
+
+def _largest(request: _Request, overlap: int, budget: int, ceiling: int) -> int | None:
+    sides = _sides(request, overlap, ceiling)
+    return next((side for side in sides if request.peak(request.plan(side, overlap)) <= budget), None)
+
+
+def choose_tiles(
+    manifest: Manifest,
+    canvas: Size,
+    *,
+    tile: int | str,
+    overlap: int | None,
+    blend: str,
+    depth: int,
+    held_bytes: int,
+    budget_bytes: int,
+) -> Choice:
+    """A plan for `canvas` within `budget_bytes`. `tile` is a side in pixels of the prepared image, or "auto".
+
+    "auto" takes the preferred tile, or the whole image where the manifest says that tiles change the result and
+    memory allows it. Raises `LimitError` with the tile that would fit when the one asked for does not, and with
+    the memory that is needed when none does.
+    """
+    hints = manifest.tiles
+    overlap = hints.overlap if overlap is None else overlap
+    request = _Request(
+        manifest=manifest, canvas=canvas, held=held_bytes, whole_state=blend == "each", depth=depth
+    )
+    if isinstance(tile, int):
+        return _as_asked(request, tile, overlap, budget_bytes)
+    if tile != "auto":
+        raise OptionError(
+            "tile", found=repr(tile), expected="a number of pixels, or 'auto'", mend="Use --tile auto."
+        )
+    longest = max(canvas)
+    # A canvas a little longer than the preferred tile is run whole: two tiles would cost more in overlap.
+    whole = bool(hints.deviations) or longest <= hints.preferred * 5 // 4
+    ceiling = longest if whole else hints.preferred
+    side = _largest(request, overlap, budget_bytes, ceiling)
+    if side is None:
+        smallest = _sides(request, overlap, ceiling)[-1]
+        needed = request.peak(request.plan(smallest, overlap))
+        raise LimitError(
+            "memory",
+            found=f"a budget of {budget_bytes / 1e6:.0f} MB",
+            expected=f"at least {needed / 1e6:.0f} MB: what the smallest tile ({smallest}) and the image take",
+            mend=f"Give --memory {-(-needed // 1_000_000)}M or more, or restore a smaller image.",
+        )
+    plan = request.plan(side, overlap)
+    reason = "all that the memory allows" if side < ceiling else "the tile that the bundle prefers"
+    return Choice(plan, request.peak(plan), "the whole image" if len(plan) == 1 else reason)
+
+
+def _as_asked(request: _Request, side: int, overlap: int, budget: int) -> Choice:
+    smallest = request.manifest.tiles.smallest
+    if side < smallest:
+        raise OptionError(
+            "tile", found=str(side), expected=f"at least {smallest}", mend=f"Use --tile {smallest} or more."
+        )
+    multiple = request.manifest.tiles.multiple
+    plan = plan_tiles(request.canvas, Size(side, side), overlap=overlap, multiple=multiple)
+    peak = request.peak(plan)
+    if peak > budget:
+        fits = _largest(request, overlap, budget, max(request.canvas))
+        raise LimitError(
+            "tile",
+            found=f"{side}, which takes about {peak / 1e6:.0f} MB",
+            expected=f"at most {budget / 1e6:.0f} MB",
+            mend=f"Use --tile {fits}." if fits else f"Give --memory {-(-peak // 1_000_000)}M or more.",
+        )
+    return Choice(plan, peak, "as asked")

@@ -1,0 +1,98 @@
+"""Restores files one after the other: a bad one is noted and does not stop the rest, a finished one can be skipped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lqhq.runtime.errors import CancelledError, LqhqError
+from lqhq.runtime.file_plan import FilePair
+from lqhq.runtime.image_file import read_image
+from lqhq.runtime.image_write import check_target, write_image
+from lqhq.runtime.restorer import Restorer
+
+__all__ = ["Outcome", "restore_files"]
+
+Listener = Callable[[int, FilePair, int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one file. `status` is "done", "skipped" or "failed"; `error` says why it failed."""
+
+    pair: FilePair
+    status: str
+    seconds: float = 0.0
+    size: tuple[int, int] | None = None  # width and height of the result
+    tiles: str | None = None
+    error: str | None = None
+
+
+def restore_files(
+    restorer: Restorer,
+    pairs: Sequence[FilePair],
+    *,
+    resume: bool = False,
+    options: Mapping[str, Any] | None = None,
+    listen: Listener | None = None,
+    note: Callable[[FilePair, str], None] | None = None,
+) -> list[Outcome]:
+    """Restore each pair; `options` go to `Restorer.restore`.
+
+    `listen(index, pair, done, total)` counts network calls; `note(pair, text)` gets the tile choice. With `resume`,
+    a file whose result exists and is not older than its input is skipped: results appear only when complete.
+    `CancelledError` and an interrupt from the keyboard end the run; every other expected error is kept for the end.
+    """
+    outcomes = []
+    for index, pair in enumerate(pairs):
+        if resume and _finished(pair):
+            outcomes.append(Outcome(pair=pair, status="skipped"))
+            continue
+        try:
+            outcomes.append(_restore_file(restorer, pair, index, dict(options or {}), listen, note))
+        except CancelledError:
+            raise
+        except (LqhqError, OSError) as error:
+            outcomes.append(Outcome(pair=pair, status="failed", error=str(error)))
+        except MemoryError:
+            text = "memory ran out; give a smaller --tile or --memory"
+            outcomes.append(Outcome(pair=pair, status="failed", error=text))
+    return outcomes
+
+
+def _finished(pair: FilePair) -> bool:
+    try:
+        return pair.target.stat().st_mtime >= pair.source.stat().st_mtime
+    except OSError:
+        return False
+
+
+def _restore_file(
+    restorer: Restorer,
+    pair: FilePair,
+    index: int,
+    options: dict[str, Any],
+    listen: Listener | None,
+    note: Callable[[FilePair, str], None] | None,
+) -> Outcome:
+    start = time.monotonic()
+    check_target(pair.target)
+    opened = read_image(pair.source)
+    planning = ("schedule", "tile", "overlap", "blend", "memory")
+    colour = opened.pixels[:, :, : -1 if opened.pixels.shape[2] in (2, 4) else None]
+    choice = restorer.plan(colour, **{name: options[name] for name in planning if name in options})
+    if note is not None:
+        note(pair, choice.describe())
+
+    def progress(done: int, total: int) -> None:
+        if listen is not None:
+            listen(index, pair, done, total)
+
+    result = restorer.restore(opened.pixels, progress=progress, **options)
+    pair.target.parent.mkdir(parents=True, exist_ok=True)
+    write_image(pair.target, replace(opened, pixels=result))
+    height, width = result.shape[:2]
+    seconds = time.monotonic() - start
+    return Outcome(pair=pair, status="done", seconds=seconds, size=(width, height), tiles=choice.describe())

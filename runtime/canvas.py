@@ -1,0 +1,66 @@
+"""Blends the tiles of a plan into rows, and hands rows over as soon as no later tile can touch them.
+
+Only one row of tiles is held, so a result of any height costs the same. Tiles may arrive in any order; they are
+added in the plan's order, so the sums, and with them the bytes, do not depend on who finished first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lqhq.kernels.blend_tiles import add_tile
+from lqhq.runtime.tiles import TilePlan
+from lqhq.runtime.window import axis_weights
+
+__all__ = ["Canvas"]
+
+Array = NDArray[np.float32]
+
+
+class Canvas:
+    """Weighted sum of tiles `[C, h, w]`; `sink(top, rows)` gets finished rows `[C, n, W]` from top to bottom.
+
+    The array given to `sink` is reused afterwards: copy what must stay.
+    """
+
+    def __init__(self, plan: TilePlan, channels: int, sink: Callable[[int, Array], None]) -> None:
+        self._plan, self._sink = plan, sink
+        self._row_weights = axis_weights(plan.canvas.height, plan.tile.height, plan.overlap, plan.tops)
+        self._column_weights = axis_weights(plan.canvas.width, plan.tile.width, plan.overlap, plan.lefts)
+        self._band = np.zeros((channels, plan.tile.height, plan.canvas.width), np.float32)
+        self._waiting: dict[int, Array] = {}
+        self._next = 0
+
+    @property
+    def complete(self) -> bool:
+        return self._next == len(self._plan)
+
+    def add(self, index: int, tile: Array) -> None:
+        """Give tile `index` of the plan; each exactly once."""
+        if index < self._next or index in self._waiting or index >= len(self._plan):
+            raise ValueError(f"tile {index} was given before, or is not in the plan of {len(self._plan)}")
+        self._waiting[index] = tile
+        while self._next in self._waiting:
+            self._add_next(self._waiting.pop(self._next))
+
+    def _add_next(self, tile: Array) -> None:
+        row, column = divmod(self._next, len(self._plan.lefts))
+        left = self._plan.lefts[column]
+        add_tile(self._band, tile, self._row_weights[row], self._column_weights[column], left)
+        self._next += 1
+        if column == len(self._plan.lefts) - 1:
+            self._hand_over(row)
+
+    def _hand_over(self, row: int) -> None:
+        """Rows above the next row of tiles are final; the rest of the band moves up."""
+        top = self._plan.tops[row]
+        last = row == len(self._plan.tops) - 1
+        count = self._plan.tile.height if last else self._plan.tops[row + 1] - top
+        self._sink(top, self._band[:, :count])
+        keep = self._band.shape[1] - count
+        if keep:
+            self._band[:, :keep] = self._band[:, count:].copy()
+        self._band[:, keep:] = 0

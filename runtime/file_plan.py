@@ -1,0 +1,85 @@
+"""Which files a batch reads and which it writes. Decided before the first one is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from glob import glob, has_magic
+from pathlib import Path
+from typing import NamedTuple
+
+from lqhq.runtime.errors import OptionError
+
+__all__ = ["FilePair", "plan_files"]
+
+
+class FilePair(NamedTuple):
+    """One image to read and the file that its result goes to."""
+
+    source: Path
+    target: Path
+
+
+def plan_files(inputs: Sequence[str], output: Path, suffixes: Sequence[str]) -> tuple[FilePair, ...]:
+    """Pairs in a fixed order (as given; folders and patterns sorted by name).
+
+    An input is a file, a folder (searched with its subfolders for files ending in one of `suffixes`), or a pattern.
+    `output` is a file when there is one input file and it ends in one of `suffixes`, else a folder that keeps the
+    names, below a searched folder also the subfolders. Raises `OptionError` for an input that matches nothing, for
+    two results of one name, and for a result that would replace its own input.
+    """
+    found = [pair for text in inputs for pair in _expand(text, suffixes)]
+    single = len(found) == 1 and not Path(inputs[0]).is_dir()
+    if single and output.suffix.lower() in suffixes and not output.is_dir():
+        pairs = [FilePair(found[0][0], output)]
+    else:
+        pairs = [FilePair(source, output / relative) for source, relative in found]
+    _check(pairs)
+    return tuple(pairs)
+
+
+def _expand(text: str, suffixes: Sequence[str]) -> list[tuple[Path, Path]]:
+    """Source files of one input, each with its path below the output folder."""
+    path = Path(text)
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+        return _some([(p, p.relative_to(path)) for p in files if not _hidden(p, path)], text, suffixes)
+    if path.exists() or not has_magic(text):
+        return [(path, Path(path.name))]  # a missing file is reported with the others that fail
+    matches = sorted(Path(p) for p in glob(text, recursive=True))
+    return _some([(p, Path(p.name)) for p in matches if p.is_file()], text, suffixes)
+
+
+def _hidden(path: Path, root: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
+def _some(pairs: list[tuple[Path, Path]], text: str, suffixes: Sequence[str]) -> list[tuple[Path, Path]]:
+    if not pairs:
+        raise OptionError(
+            text,
+            found="no image",
+            expected=f"files ending in {', '.join(suffixes)}",
+            mend="Check the path; quote a pattern so that lqhq expands it.",
+        )
+    return pairs
+
+
+def _check(pairs: Iterable[FilePair]) -> None:
+    taken: dict[Path, Path] = {}
+    for source, target in pairs:
+        key = target.resolve()
+        if key == source.resolve():
+            raise OptionError(
+                str(source),
+                found="an output that is the input itself",
+                expected="another file",
+                mend="Give another -o; lqhq does not write over what it reads.",
+            )
+        if key in taken:
+            raise OptionError(
+                str(target),
+                found=f"two inputs, {taken[key]} and {source}",
+                expected="one input for each output file",
+                mend="Restore the folders one by one, each with its own -o.",
+            )
+        taken[key] = source

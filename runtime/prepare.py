@@ -1,0 +1,64 @@
+"""The image as the network sees it, computed box by box: enlarged, padded, in the network's range and order.
+
+Nothing of full size is made, so an image of any size costs what its boxes cost.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lqhq.kernels.pack_pixels import FULL_SCALE, tensor_from_pixels
+from lqhq.runtime.geometry import Box, Size
+from lqhq.runtime.manifest import Manifest
+from lqhq.runtime.resize import enlarge
+
+__all__ = ["PreparedImage"]
+
+
+def _padded(length: int, multiple: int, smallest: int) -> int:
+    return -(-max(length, smallest) // multiple) * multiple
+
+
+def _fold(start: int, count: int, length: int, mode: str) -> NDArray[np.intp]:
+    """Source index of each canvas position: beyond the end it mirrors (without repeating the edge) or repeats it."""
+    positions = np.arange(start, start + count)
+    if mode == "edge" or length == 1:
+        return np.minimum(positions, length - 1)
+    period = 2 * (length - 1)
+    folded = positions % period
+    return np.minimum(folded, period - folded)
+
+
+class PreparedImage:
+    """A lazy canvas over `image` `[H, W, 1 or 3]` (uint8, uint16, or float32 in [0, 1])."""
+
+    def __init__(self, image: NDArray[Any], manifest: Manifest) -> None:
+        self._image, self._manifest = image, manifest
+        factor = manifest.resize.factor if manifest.resize else 1
+        self.size = Size(*image.shape[:2]).scaled(factor)  # without padding
+        pad = manifest.pad
+        self.canvas = Size(*(_padded(length, pad.multiple, pad.smallest) for length in self.size))
+
+    def pixels(self, box: Box) -> NDArray[np.float32]:
+        """The enlarged image in `[0, 1]`, `[h, w, C]` float32; `box` lies inside `size` (no padding)."""
+        resize = self._manifest.resize
+        if resize:
+            part = enlarge(self._image, resize.factor, resize.filter, box)
+        else:
+            part = self._image[box.rows, box.columns].astype(np.float32)
+        return part / np.float32(FULL_SCALE[self._image.dtype.name])
+
+    def read(self, box: Box) -> NDArray[np.float32]:
+        """`[3, h, w]` float32 in the network's range and order; `box` lies inside `canvas`."""
+        mode, spec = self._manifest.pad.mode, self._manifest.pixels
+        rows = _fold(box.top, box.height, self.size.height, mode)
+        columns = _fold(box.left, box.width, self.size.width, mode)
+        top, left = int(rows.min()), int(columns.min())
+        real = Box(top, left, int(rows.max()) - top + 1, int(columns.max()) - left + 1)
+        part = self.pixels(real)
+        if real != box:
+            part = part[(rows - top)[:, None], (columns - left)[None, :]]
+        return tensor_from_pixels(part, full_scale=1.0, value_range=spec.range, order=spec.order)

@@ -1,0 +1,81 @@
+"""Tile plans: which boxes of a canvas are run. Pure integers, no pixels; plan first, run second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lqhq.runtime.errors import OptionError
+from lqhq.runtime.geometry import Box, Size
+
+__all__ = ["TilePlan", "fit_tile", "plan_tiles"]
+
+
+@dataclass(frozen=True, slots=True)
+class TilePlan:
+    """Boxes of one size that cover a canvas: every top with every left, the last ones shifted inward."""
+
+    canvas: Size
+    tile: Size
+    overlap: int
+    tops: tuple[int, ...]
+    lefts: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.tops) * len(self.lefts)
+
+    def box(self, index: int) -> Box:
+        """Box `index` in row-major order."""
+        row, column = divmod(index, len(self.lefts))
+        return Box(self.tops[row], self.lefts[column], *self.tile)
+
+    @property
+    def overhead(self) -> float:
+        """Pixels run for each pixel of the canvas; 1.0 is untiled."""
+        return len(self) * self.tile.pixels / self.canvas.pixels
+
+
+def _starts(length: int, tile: int, overlap: int) -> tuple[int, ...]:
+    if tile == length:
+        return (0,)
+    return (*range(0, length - tile, tile - overlap), length - tile)
+
+
+def plan_tiles(canvas: Size, tile: Size, *, overlap: int, multiple: int) -> TilePlan:
+    """Cover `canvas` with boxes of `tile` that share at least `overlap` pixels with each neighbour.
+
+    The canvas, the tile and the overlap are multiples of `multiple`; a tile larger than the canvas is cut to it.
+    Raises `OptionError` when they are not, or when the overlap is more than half of the tile.
+    """
+    for name, value in (("tile", tile.height), ("tile", tile.width), ("overlap", overlap)):
+        if value % multiple or value < 0:
+            raise OptionError(
+                name,
+                found=str(value),
+                expected=f"a multiple of {multiple}, which this network needs",
+                mend=f"Use {max(multiple, round(value / multiple) * multiple)}.",
+            )
+    if canvas.height % multiple or canvas.width % multiple:
+        raise ValueError(f"canvas: found {canvas}; expected multiples of {multiple}: pad it first")
+    tile = Size(min(tile.height, canvas.height), min(tile.width, canvas.width))
+    for length, side in zip(canvas, tile, strict=True):
+        if side < length and 2 * overlap > side:
+            raise OptionError(
+                "overlap",
+                found=f"{overlap} with tile {side}",
+                expected=f"at most half of the tile, {side // 2}",
+                mend="Give a larger --tile or a smaller --overlap.",
+            )
+    rows, columns = (_starts(length, side, overlap) for length, side in zip(canvas, tile, strict=True))
+    return TilePlan(canvas, tile, overlap, rows, columns)
+
+
+def fit_tile(length: int, tile: int, *, overlap: int, multiple: int) -> int:
+    """The smallest side that covers `length` with as few tiles as `tile` does: the last is hardly shifted then.
+
+    For engines with free shapes; one with a fixed shape takes `tile` as it is.
+    """
+    if tile >= length:
+        return length
+    count = len(_starts(length, tile, overlap))
+    evenly = -(-(length + (count - 1) * overlap) // count)
+    return min(tile, -(-evenly // multiple) * multiple)

@@ -1,0 +1,20 @@
+"""Boxes and sizes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lqhq.runtime.geometry import Box, Size
+
+
+def test_a_box_cuts_what_it_says():
+    box = Box(top=2, left=3, height=4, width=5)
+    image = np.arange(100).reshape(10, 10)
+    assert image[box.rows, box.columns].shape == (4, 5) == box.size
+    assert image[box.rows, box.columns][0, 0] == 23
+    assert (box.bottom, box.right) == (6, 8)
+
+
+def test_sizes_scale():
+    assert Size(3, 5).scaled(4) == Size(12, 20)
+    assert Size(3, 5).pixels == 15

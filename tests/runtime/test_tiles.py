@@ -1,0 +1,86 @@
+"""Tile plans: exact lists, and properties over any plan."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lqhq.runtime.errors import OptionError
+from lqhq.runtime.geometry import Box, Size
+from lqhq.runtime.tiles import fit_tile, plan_tiles
+
+plans = st.tuples(
+    st.integers(1, 60), st.integers(1, 60), st.integers(1, 20), st.integers(0, 10), st.sampled_from([1, 2, 4, 8])
+)
+
+
+def make(height, width, tile, overlap, multiple):
+    overlap = min(overlap, tile // 2) * multiple
+    side = Size(tile * multiple, tile * multiple)
+    return plan_tiles(Size(height * multiple, width * multiple), side, overlap=overlap, multiple=multiple)
+
+
+def test_the_last_boxes_are_shifted_inward():
+    plan = plan_tiles(Size(20, 30), Size(12, 12), overlap=4, multiple=2)
+    assert plan.tops == (0, 8)
+    assert plan.lefts == (0, 8, 16, 18)
+    assert [plan.box(i) for i in (0, 3, 7)] == [Box(0, 0, 12, 12), Box(0, 18, 12, 12), Box(8, 18, 12, 12)]
+
+
+def test_a_tile_larger_than_the_canvas_is_the_canvas():
+    plan = plan_tiles(Size(8, 40), Size(64, 64), overlap=16, multiple=8)
+    assert len(plan) == 1
+    assert plan.box(0) == Box(0, 0, 8, 40)
+    assert plan.overhead == 1.0
+
+
+@given(plans)
+def test_any_plan_covers_every_pixel_with_equal_aligned_boxes(values):
+    plan, multiple = make(*values), values[-1]
+    covered = [[0] * plan.canvas.width for _ in range(plan.canvas.height)]
+    for index in range(len(plan)):
+        box = plan.box(index)
+        assert box.size == plan.tile
+        assert box.top % multiple == box.left % multiple == 0
+        assert 0 <= box.top <= box.bottom <= plan.canvas.height
+        assert 0 <= box.left <= box.right <= plan.canvas.width
+        for y in range(box.top, box.bottom):
+            for x in range(box.left, box.right):
+                covered[y][x] += 1
+    assert min(map(min, covered)) >= 1
+
+
+@given(plans)
+def test_neighbours_share_at_least_the_overlap(values):
+    plan = make(*values)
+    for starts, side in ((plan.tops, plan.tile.height), (plan.lefts, plan.tile.width)):
+        assert all(a + side - b >= plan.overlap for a, b in zip(starts, starts[1:], strict=False))
+        assert list(starts) == sorted(set(starts))
+
+
+@given(st.integers(1, 400), st.integers(2, 60), st.integers(0, 30), st.sampled_from([1, 2, 4]))
+def test_a_fitted_tile_covers_with_no_more_tiles_and_less_waste(length, tile, overlap, multiple):
+    length, tile, overlap = length * multiple, tile * multiple, min(overlap, tile // 2) * multiple
+    fitted = fit_tile(length, tile, overlap=overlap, multiple=multiple)
+    sizes = {side: plan_tiles(Size(length, length), Size(side, side), overlap=overlap, multiple=multiple)
+             for side in {tile, fitted} if side >= length or 2 * overlap <= side}  # fmt: skip
+    assert fitted <= max(tile, length)
+    assert fitted % multiple == 0
+    if {tile, fitted} <= set(sizes):
+        assert len(sizes[fitted]) <= len(sizes[tile])
+        assert sizes[fitted].overhead <= sizes[tile].overhead
+
+
+@pytest.mark.parametrize(
+    ("tile", "overlap", "message"),
+    [(10, 0, "tile: found 10; expected a multiple of 4"), (8, 2, "overlap: found 2"), (16, 12, "at most half")],
+)
+def test_impossible_plans_say_what_to_do(tile, overlap, message):
+    with pytest.raises(OptionError, match=message):
+        plan_tiles(Size(64, 64), Size(tile, tile), overlap=overlap, multiple=4)
+
+
+def test_an_unpadded_canvas_is_our_own_fault():
+    with pytest.raises(ValueError, match="pad it first"):
+        plan_tiles(Size(63, 64), Size(16, 16), overlap=4, multiple=4)

@@ -1,0 +1,102 @@
+"""`lqhq upscale`: restore image files with a bundle."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from lqhq.tools.cli.memory_size import memory_size
+from lqhq.tools.cli.progress import ProgressLine
+
+__all__ = ["configure", "main"]
+
+EPILOG = """examples:
+  lqhq upscale demo photo.jpg -o photo_x4.png
+  lqhq upscale demo scans/ -o restored/ --resume
+  lqhq upscale my-bundle 'film/*.tif' -o out/ --schedule quality --memory 4G
+"""
+
+
+def _tile(text: str) -> int | str:
+    if text == "auto":
+        return text
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of pixels nor 'auto'")
+    return int(text)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EPILOG
+    add = parser.add_argument
+    add("bundle", metavar="BUNDLE", help="folder written by `lqhq export`, or `demo`")
+    add("inputs", metavar="INPUT", nargs="+", help="image files, folders, or quoted patterns")
+    add("-o", "--output", required=True, metavar="FILE_OR_DIR", help="result file (one input) or folder")
+    add("--schedule", metavar="NAME", help="which of the bundle's schedules (default: the bundle's own)")
+    add("--seed", type=int, default=0, metavar="S", help="seed of stochastic schedules (default: 0)")
+    add("--tile", type=_tile, default="auto", metavar="N|auto", help="side of a tile in network pixels")
+    add("--overlap", type=int, metavar="N", help="pixels that neighbouring tiles share")
+    add("--blend", choices=("each", "final"), help="blend tiles at every step, or only the final pixels")
+    add("--memory", type=memory_size, metavar="M", help="budget, like 1.5G (default: 80%% of what is free)")
+    add("--threads", type=int, metavar="T", help="engine threads (default: all processors)")
+    add("--color-fix", choices=("none", "wavelet", "adain"), default="none", help="keep the input's colours")
+    add("--resume", action="store_true", help="skip files whose result exists already")
+    add("--json", action="store_true", help="report as JSON on standard output")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the command; the exit code is 1 when a file failed."""
+    from lqhq.runtime.batch import restore_files
+    from lqhq.runtime.file_plan import plan_files
+    from lqhq.runtime.image_file import SUFFIXES
+    from lqhq.runtime.restorer import Restorer
+
+    pairs = plan_files(args.inputs, Path(args.output), SUFFIXES)
+    line = ProgressLine(sys.stderr, len(pairs))
+    names = ("schedule", "seed", "tile", "overlap", "blend", "memory", "color_fix")
+    options: dict[str, Any] = {name: getattr(args, name) for name in names}
+
+    def note(pair: Any, text: str) -> None:
+        line.clear()
+        print(f"{pair.source}: {text}", file=sys.stderr)
+
+    with Restorer.open(args.bundle, threads=args.threads) as restorer:
+        restorer.schedule(args.schedule)  # a wrong name is told before the first image is read
+        outcomes = restore_files(
+            restorer, pairs, resume=args.resume, options=options, listen=line.update, note=note
+        )
+    line.clear()
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    if args.json:
+        print(json.dumps({"files": [_record(outcome) for outcome in outcomes]}, indent=1))
+    else:
+        for outcome in outcomes:
+            print(_sentence(outcome), file=sys.stderr if outcome.status == "failed" else sys.stdout)
+    if failed and len(outcomes) > 1:
+        print(f"lqhq upscale: {len(failed)} of {len(outcomes)} files failed", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _record(outcome: Any) -> dict[str, Any]:
+    return {
+        "input": str(outcome.pair.source),
+        "output": str(outcome.pair.target),
+        "status": outcome.status,
+        "seconds": round(outcome.seconds, 3),
+        "size": outcome.size,
+        "tiles": outcome.tiles,
+        "error": outcome.error,
+    }
+
+
+def _sentence(outcome: Any) -> str:
+    if outcome.status == "failed":
+        return f"failed: {outcome.pair.source}: {outcome.error}"
+    if outcome.status == "skipped":
+        return f"skipped: {outcome.pair.target} exists"
+    width, height = outcome.size
+    return f"{outcome.pair.target}  {width}x{height}  {outcome.seconds:.1f} s"
