@@ -252,10 +252,10 @@ def train(photos: Path, out: Path, minutes: float, resume: bool, seed: int) -> N
             x_t = x_t.contiguous(memory_format=torch.channels_last)
             error = network(x_t, t).float() - x0
         loss = torch.sqrt(error.square() + 1e-6).mean()
-        optimizer.zero_grad(set_to_none=True)
+        network.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        muon.step(0.02 * share)
+        muon.step(0.005 * share)
         step += 1
         decay = min(0.999, step / (step + 10))
         with torch.no_grad():

@@ -55,7 +55,7 @@ class OnnxSession:
         arrays = {name: np.ascontiguousarray(array) for name, array in feed.items()}
         try:
             values = self._session.run(self._outputs, arrays)
-        except FAILURES as error:
+        except (*FAILURES, ValueError) as error:
             raise _failure(self._where, error) from error
         return dict(zip(self._outputs, values, strict=True))
 

@@ -1,0 +1,90 @@
+"""The choice of tiles within a budget."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from lqhq.runtime.autotile import choose_tiles
+from lqhq.runtime.bundle import open_bundle
+from lqhq.runtime.errors import LimitError, OptionError
+from lqhq.runtime.geometry import Size
+from lqhq.runtime.manifest import Manifest, Memory, TileHints
+
+
+@pytest.fixture
+def manifest(tiny_bundle) -> Manifest:
+    hints = TileHints(multiple=4, smallest=8, preferred=64, overlap=8, blend="final")
+    memory = Memory(fixed=1_000_000, per_pixel=1000.0)
+    return msgspec.structs.replace(open_bundle(tiny_bundle()).manifest, tiles=hints, memory=memory)
+
+
+def choose(manifest, canvas, *, tile="auto", budget=10**9, overlap=None, blend="final", depth=0, held=0):
+    return choose_tiles(
+        manifest, canvas, tile=tile, overlap=overlap, blend=blend, depth=depth, held_bytes=held, budget_bytes=budget
+    )
+
+
+def test_auto_takes_the_preferred_tile_and_fits_it(manifest):
+    choice = choose(manifest, Size(200, 120))
+    assert choice.plan.tile == Size(56, 64)  # four rows of tiles need only 56
+    assert choice.reason == "the tile that the bundle prefers"
+    assert "tile 64x56, 8 tile(s), overlap 8" in choice.describe()
+
+
+def test_a_canvas_hardly_longer_than_the_preferred_tile_is_run_whole(manifest):
+    assert len(choose(manifest, Size(80, 40)).plan) == 1
+    assert len(choose(manifest, Size(84, 40)).plan) == 2
+
+
+def test_where_tiles_change_the_result_the_whole_image_is_run_while_memory_allows(manifest):
+    hints = msgspec.structs.replace(manifest.tiles, deviations=("attention",))
+    global_ = msgspec.structs.replace(manifest, tiles=hints)
+    assert choose(global_, Size(400, 400)).reason == "the whole image"
+    small = choose(global_, Size(400, 400), budget=60_000_000)
+    assert small.reason == "all that the memory allows"
+    assert small.peak_bytes <= 60_000_000
+    assert small.plan.tile.height > 64
+
+
+def test_a_small_budget_takes_a_smaller_tile(manifest):
+    choice = choose(manifest, Size(400, 400), budget=3_000_000)
+    assert choice.plan.tile.height < 64
+    assert choice.peak_bytes <= 3_000_000
+
+
+def test_a_budget_too_small_for_anything_names_what_is_needed(manifest):
+    with pytest.raises(LimitError, match=r"Give --memory (\d+)M or more") as caught:
+        choose(manifest, Size(400, 400), budget=1_200_000)
+    needed = int(caught.value.mend.split("--memory ")[1].split("M")[0]) * 1_000_000
+    assert choose(manifest, Size(400, 400), budget=needed).plan.tile.height <= 24
+
+
+def test_a_tile_too_large_for_the_budget_names_one_that_fits(manifest):
+    with pytest.raises(LimitError, match=r"Use --tile (\d+)") as caught:
+        choose(manifest, Size(400, 400), tile=200, budget=8_000_000)
+    fits = int(caught.value.mend.split("--tile ")[1].rstrip("."))
+    assert choose(manifest, Size(400, 400), tile=fits, budget=8_000_000).plan.tile.height == fits
+
+
+def test_a_tile_as_asked_is_not_changed(manifest):
+    choice = choose(manifest, Size(200, 120), tile=64)
+    assert (choice.plan.tile, choice.reason) == (Size(64, 64), "as asked")
+
+
+def test_the_shared_state_of_blend_each_and_the_history_count(manifest):
+    plain = choose(manifest, Size(200, 200)).peak_bytes
+    assert choose(manifest, Size(200, 200), blend="each").peak_bytes >= plain + 3 * 4 * 200 * 200
+    assert choose(manifest, Size(200, 200), depth=2).peak_bytes > plain
+    assert choose(manifest, Size(200, 200), held=12345).peak_bytes == plain + 12345
+
+
+@pytest.mark.parametrize(
+    ("tile", "message"), [(4, "at least 8"), (18, "a multiple of 4"), ("large", "or 'auto'"), (24, None)]
+)
+def test_tiles_that_the_network_cannot_take_are_refused(manifest, tile, message):
+    if message is None:
+        assert choose(manifest, Size(100, 100), tile=tile).plan.tile == Size(24, 24)
+    else:
+        with pytest.raises(OptionError, match=message):
+            choose(manifest, Size(100, 100), tile=tile)

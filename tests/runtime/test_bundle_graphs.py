@@ -1,0 +1,154 @@
+"""A graph's file against its entry in the manifest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from lqhq.runtime.bundle import file_records, open_bundle
+from lqhq.runtime.errors import BundleError
+from lqhq.runtime.manifest import Manifest, Tensor, manifest_from_json, manifest_to_json
+
+Build = Callable[..., Path]
+GRAPH = "graphs/denoise.fp32.onnx"
+
+
+def rewrite(folder: Path, change: Callable[[onnx.ModelProto], object]) -> Path:
+    """Change the graph's file and record its new digest: a consistent bundle with another graph."""
+    path = folder / GRAPH
+    model = onnx.load(path, load_external_data=False)
+    change(model)
+    path.write_bytes(model.SerializeToString())
+    return record(folder)
+
+
+def record(folder: Path, **fields: Any) -> Path:
+    manifest = manifest_from_json((folder / "manifest.json").read_bytes())
+    changed = msgspec.structs.replace(manifest, files=file_records(folder), **fields)
+    (folder / "manifest.json").write_bytes(manifest_to_json(changed))
+    return folder
+
+
+def declare(folder: Path, change: Callable[[Any], dict[str, Any]]) -> Path:
+    """Change the manifest's entry of the graph by field."""
+    manifest: Manifest = manifest_from_json((folder / "manifest.json").read_bytes())
+    graph = manifest.graphs["denoise"]["fp32"]
+    return record(folder, graphs={"denoise": {"fp32": msgspec.structs.replace(graph, **change(graph))}})
+
+
+def external(model: onnx.ModelProto) -> dict[str, onnx.StringStringEntryProto]:
+    weight = next(tensor for tensor in model.graph.initializer if tensor.external_data)
+    return {entry.key: entry for entry in weight.external_data}
+
+
+def axis(model: onnx.ModelProto, values: str, index: int) -> onnx.TensorShapeProto.Dimension:
+    return getattr(model.graph, values)[0].type.tensor_type.shape.dim[index]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda model: model.graph.input.pop(), r"denoise\.fp32\.inputs: found \['state'\] in the file"),
+        (lambda model: model.graph.output.add(name="var"), r"fp32\.outputs: found \['pred', 'var'\]"),
+        (lambda model: setattr(axis(model, "input", 1), "dim_value", 4), r"inputs\.state: .*\[N, 4, H, W\]"),
+        (lambda model: setattr(axis(model, "input", 2), "dim_value", 64), r"\[N, 3, 64, W\]"),
+        (
+            lambda model: setattr(axis(model, "output", 1), "dim_param", "C"),
+            r"outputs\.pred: .*\[N, C, H, W\]",
+        ),
+        (lambda model: model.graph.input[1].type.tensor_type.shape.dim.add(), r"inputs\.t: .*\[N, None\]"),
+        (lambda model: model.graph.input[1].type.tensor_type.ClearField("shape"), "of unknown rank"),
+        (
+            lambda model: setattr(model.graph.input[0].type.tensor_type, "elem_type", TensorProto.FLOAT16),
+            r"found float16 \[N, 3, H, W\]",
+        ),
+        (lambda model: setattr(model.graph.node[0], "domain", "com.microsoft"), "operators of com.microsoft"),
+        (lambda model: model.ClearField("graph"), "0 graphs"),
+    ],
+)
+def test_a_graph_other_than_declared_is_refused(
+    tiny_bundle: Build, change: Callable[[onnx.ModelProto], object], said: str
+) -> None:
+    with pytest.raises(BundleError, match=said):
+        open_bundle(rewrite(tiny_bundle(), change), verified=None)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("location", "../evil.data", "external data at '../evil.data'"),
+        ("location", "/etc/passwd", "external data at '/etc/passwd'"),
+        ("location", "other.data", r"found \['graphs/other.data'\] asked for"),
+        # ONNX Runtime takes this location for an address in memory.
+        ("location", "*/_ORT_MEM_ADDR_/*", "_ORT_MEM_ADDR_"),
+        ("offset", "109", "bytes up to"),
+        ("length", "999999", "bytes up to"),
+    ],
+)
+def test_external_data_elsewhere_is_refused(tiny_bundle: Build, key: str, value: str, said: str) -> None:
+    folder = tiny_bundle(external=True)
+
+    def change(model: onnx.ModelProto) -> None:
+        if key in external(model):
+            external(model)[key].value = value
+        else:
+            model.graph.initializer[0].external_data.add(key=key, value=value)
+
+    with pytest.raises(BundleError, match=said):
+        open_bundle(rewrite(folder, change), verified=None)
+
+
+def test_external_data_must_be_listed_and_used(tiny_bundle: Build) -> None:
+    unlisted = declare(tiny_bundle("a", external=True), lambda _: {"external_data": ()})
+    unused = declare(tiny_bundle("b"), lambda graph: {"external_data": (graph.file,)})
+    for folder in (unlisted, unused):
+        with pytest.raises(BundleError, match=r"fp32\.external_data: found .* asked for by the graph"):
+            open_bundle(folder, verified=None)
+
+
+def test_huge_declared_shapes_are_refused_before_the_file_is_read(tiny_bundle: Build) -> None:
+    huge = Tensor(dtype="float32", shape=("N", 65536, 65536, "W"))
+    folder = declare(tiny_bundle(), lambda graph: {"inputs": {**graph.inputs, "state": huge}})
+    with pytest.raises(BundleError, match=r"inputs\.state: found shape .*4294967296 elements"):
+        open_bundle(folder, verified=None)
+
+
+def test_a_tensor_of_absurd_size_inside_the_graph_is_refused(tiny_bundle: Build) -> None:
+    def change(model: onnx.ModelProto) -> None:
+        model.graph.initializer.append(TensorProto(name="w", data_type=1, dims=[1 << 40]))
+
+    with pytest.raises(BundleError, match="a tensor of shape"):
+        open_bundle(rewrite(tiny_bundle(), change), verified=None)
+
+
+def test_a_graph_that_is_not_onnx_is_refused(tiny_bundle: Build) -> None:
+    folder = tiny_bundle()
+    (folder / GRAPH).write_bytes(b"not a graph at all")
+    with pytest.raises(BundleError, match=f"{GRAPH}: found"):
+        open_bundle(record(folder), verified=None)
+
+
+def test_standard_operators_under_their_long_name_pass(tiny_bundle: Build) -> None:
+    folder = rewrite(tiny_bundle(), lambda model: setattr(model.graph.node[0], "domain", "ai.onnx"))
+    found = open_bundle(folder, verified=None)
+    assert found.manifest.files[GRAPH].sha256 == hashlib.sha256((folder / GRAPH).read_bytes()).hexdigest()
+
+
+def test_a_planted_fault_in_the_graph_is_seen_only_here(tiny_bundle: Build) -> None:
+    """A subgraph with a file of its own has the right digest and names: only the walk finds it."""
+    inner = helper.make_graph([], "g", [], [])
+    inner.initializer.append(TensorProto(name="w", data_type=1, dims=[1], data_location=1))
+    inner.initializer[0].external_data.add(key="location", value="../../home.key")
+
+    def change(model: onnx.ModelProto) -> None:
+        model.graph.node[0].attribute.append(helper.make_attribute("body", inner))
+
+    with pytest.raises(BundleError, match=r"\.\./\.\./home\.key"):
+        open_bundle(rewrite(tiny_bundle(), change), verified=None)

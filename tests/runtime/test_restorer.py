@@ -1,0 +1,178 @@
+"""The Restorer on the tiny bundle: kinds of images, options, seams, determinism."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lqhq.runtime.errors import CancelledError, ImageError, LimitError, OptionError
+from lqhq.runtime.restorer import Restorer
+from lqhq.runtime.schedule import Row, Schedule, Start
+
+
+@pytest.fixture
+def restorer(tiny_bundle: Callable[..., Path]) -> Iterator[Restorer]:
+    with Restorer.open(tiny_bundle(scale=4), threads=1) as opened:
+        yield opened
+
+
+def picture(height: int = 13, width: int = 17, channels: int = 3, dtype: str = "uint8") -> np.ndarray:
+    smooth = np.add.outer(np.arange(height) * 3.0, np.arange(width) * 2.0)[:, :, None] + np.arange(channels) * 20
+    values = (smooth + np.random.default_rng(0).random((height, width, channels)) * 40) / 255
+    return (values * {"uint8": 255, "uint16": 65535, "float32": 1}[dtype]).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_the_result_is_like_the_image(restorer, dtype, channels):
+    result = restorer.restore(picture(channels=channels, dtype=dtype))
+    assert (result.shape, result.dtype) == ((52, 68, channels), np.dtype(dtype))
+
+
+def test_depths_agree(restorer):
+    eight, sixteen = picture(), picture().astype(np.uint16) * 257
+    low, high = restorer.restore(eight).astype(float), restorer.restore(sixteen) / 257
+    real = restorer.restore(eight.astype(np.float32) / 255) * 255
+    assert np.abs(low - high).max() <= 0.51
+    assert np.abs(high - real).max() <= 0.01
+
+
+def test_grey_equals_a_grey_rgb(restorer):
+    grey = picture(channels=1)
+    rgb = restorer.restore(np.repeat(grey, 3, axis=2))
+    assert np.abs(restorer.restore(grey).astype(int) - rgb[..., :1]).max() <= 1
+
+
+def test_alpha_is_restored_apart(restorer):
+    image = picture(channels=4)
+    image[..., 3] = 255
+    image[:6, :, 3] = 0
+    hidden = image.copy()
+    hidden[:6, :, :3] = 0  # what nobody sees must not leak into what is seen
+    one, other = restorer.restore(image), restorer.restore(hidden)
+    assert np.array_equal(one, other)
+    opaque = restorer.restore(image[..., 3:])
+    assert np.array_equal(one[..., 3:], opaque)
+
+
+def test_a_constant_alpha_stays_constant(restorer):
+    image = picture(channels=4)
+    image[..., 3] = 77
+    result = restorer.restore(image)
+    assert np.unique(result[..., 3]).tolist() == [77]
+    assert np.array_equal(result[..., :3], restorer.restore(image[..., :3]))
+
+
+@pytest.mark.parametrize("schedule", ["fast", "three", "noisy"])
+@pytest.mark.parametrize("blend", ["final", "each"])
+def test_there_is_no_seam(restorer, schedule, blend):
+    """Tiled against untiled by distance to the nearest tile edge: no nearer is worse than the network's reach allows."""
+    image = picture(40, 40)
+    whole = restorer.restore(image, schedule=schedule, seed=5, tile="auto").astype(int)
+    tiled = restorer.restore(image, schedule=schedule, seed=5, tile=48, overlap=16, blend=blend).astype(int)
+    error = np.abs(whole - tiled)
+    edges = [start + side for start in restorer.plan(image, tile=48, overlap=16).plan.lefts for side in (0, 48)]
+    distance = np.abs(np.arange(160)[:, None] - np.array(edges)).min(axis=1)
+    near, far = error[:, distance < 8].mean(), error[:, distance >= 8].mean()
+    assert error.max() <= 1
+    assert near <= far + 0.01
+
+
+def test_too_small_an_overlap_shows_in_the_seam_figure(restorer):
+    """The planted fault of the seam test: without overlap the zero padding of every tile shows."""
+    image = picture(40, 40)
+    whole = restorer.restore(image, schedule="three").astype(int)
+    tiled = restorer.restore(image, schedule="three", tile=48, overlap=0).astype(int)
+    assert np.abs(whole - tiled).max() > 5
+
+
+def test_equal_calls_give_equal_bytes_and_seeds_matter(restorer):
+    image = picture()
+    first = restorer.restore(image, schedule="noisy", seed=1)
+    assert np.array_equal(first, restorer.restore(image, schedule="noisy", seed=1))
+    assert not np.array_equal(first, restorer.restore(image, schedule="noisy", seed=2))
+
+
+def test_injected_noise_replaces_the_drawn(restorer):
+    from lqhq.kernels.noise import normal
+
+    image, box = picture(), {"channels": 3, "top": 0, "left": 0, "height": 52, "width": 68}
+    start = normal(seed=9, stream="start", row=0, **box)
+    step = np.stack([normal(seed=9, stream="step", row=row, **box) for row in range(3)])
+    injected = restorer.restore(image, schedule="noisy", noise={"start": start, "step": step})
+    assert np.array_equal(injected, restorer.restore(image, schedule="noisy", seed=9))
+
+
+def test_a_schedule_of_ones_own_can_be_given(restorer):
+    still = Schedule(start=Start(), rows=(Row(t=1.0, c_state=1.0, c=(0.0,)),))
+    result = restorer.restore(np.full((9, 9, 3), 99, np.uint8), schedule=still)
+    assert np.unique(result).tolist() == [99]
+
+
+def test_colour_fix_gives_back_the_inputs_mean(restorer):
+    image = picture(30, 30)
+    dark = Schedule(start=Start(), rows=(Row(t=1.0, c_state=0.0, c=(0.5,)),))  # halves every value
+    plain = restorer.restore(image, schedule=dark).mean(axis=(0, 1))
+    fixed = restorer.restore(image, schedule=dark, color_fix="adain").mean(axis=(0, 1))
+    mean = image.mean(axis=(0, 1))
+    assert np.abs(fixed - mean).max() < 2
+    assert np.abs(plain - mean).max() > 5
+
+
+def test_progress_and_cancel(restorer):
+    seen: list[tuple[int, int]] = []
+    restorer.restore(picture(), schedule="three", progress=lambda *at: seen.append(at))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    with pytest.raises(CancelledError):
+        restorer.restore(picture(), cancel=lambda: True)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 4), np.uint8), "Add the channel axis"),
+        (np.zeros((4, 0, 3), np.uint8), "no empty side"),
+        (np.zeros((4, 4, 5), np.uint8), "C from 1 to 4"),
+        (np.zeros((4, 4, 3), np.float64), "float64 array"),
+        (np.full((4, 4, 3), np.nan, np.float32), r"values in \[0, 1\]"),
+        (np.full((4, 4, 3), 255, np.float32), r"values in \[0, 1\]"),
+        ([[1]], "found list"),
+    ],
+)
+def test_what_is_no_image_is_refused(restorer, image, message):
+    with pytest.raises(ImageError, match=message):
+        restorer.restore(image)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"schedule": "best"}, "one of fast, noisy, three"),
+        ({"tile": 30}, "a multiple of 4"),
+        ({"tile": "big"}, "'auto'"),
+        ({"blend": "soft"}, "'each' or 'final'"),
+        ({"seed": -1}, "seed"),
+        ({"prompt": "a cat"}, "takes no prompt"),
+        ({"strength": 0.5}, "takes no strength"),
+        ({"mask": np.zeros((13, 17, 1), np.uint8)}, "takes no mask"),
+        ({"color_fix": "vivid"}, "adain or wavelet"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(restorer, options, message):
+    with pytest.raises(OptionError, match=message):
+        restorer.restore(picture(), **options)
+
+
+def test_a_budget_that_nothing_fits_is_refused_before_work(restorer):
+    with pytest.raises(LimitError, match="--memory"):
+        restorer.restore(picture(), memory=1000)
+
+
+@pytest.mark.parametrize(("options", "message"), [({"precision": "fp16"}, "one of fp32"), ({"threads": 0}, "1 or more"),
+                                                  ({"engine": "magic"}, "one of onnx")])  # fmt: skip
+def test_open_refuses_what_is_not_there(tiny_bundle, options, message):
+    with pytest.raises(OptionError, match=message):
+        Restorer.open(tiny_bundle(), **options)
