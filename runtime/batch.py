@@ -10,7 +10,7 @@ from typing import Any
 from lqhq.runtime.errors import CancelledError, LqhqError
 from lqhq.runtime.file_plan import FilePair
 from lqhq.runtime.image_file import read_image
-from lqhq.runtime.image_write import check_target, write_image
+from lqhq.runtime.image_write import check_fits, write_image
 from lqhq.runtime.restorer import Restorer
 
 __all__ = ["Outcome", "restore_files"]
@@ -78,8 +78,8 @@ def _restore_file(
     note: Callable[[FilePair, str], None] | None,
 ) -> Outcome:
     start = time.monotonic()
-    check_target(pair.target)
     opened = read_image(pair.source)
+    check_fits(pair.target, opened, scale=restorer.bundle.manifest.scale)  # before the work, not after it
     planning = ("schedule", "tile", "overlap", "blend", "memory")
     colour = opened.pixels[:, :, : -1 if opened.pixels.shape[2] in (2, 4) else None]
     choice = restorer.plan(colour, **{name: options[name] for name in planning if name in options})

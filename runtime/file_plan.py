@@ -19,22 +19,34 @@ class FilePair(NamedTuple):
     target: Path
 
 
-def plan_files(inputs: Sequence[str], output: Path, suffixes: Sequence[str]) -> tuple[FilePair, ...]:
+def plan_files(inputs: Sequence[str], output: str, suffixes: Sequence[str]) -> tuple[FilePair, ...]:
     """Pairs in a fixed order (as given; folders and patterns sorted by name).
 
     An input is a file, a folder (searched with its subfolders for files ending in one of `suffixes`), or a pattern.
-    `output` is a file when there is one input file and it ends in one of `suffixes`, else a folder that keeps the
-    names, below a searched folder also the subfolders. Raises `OptionError` for an input that matches nothing, for
-    two results of one name, and for a result that would replace its own input.
+    `output` is a file when there is one input file and it has a suffix (and is no folder, nor ends in a slash), else
+    a folder that keeps the names, below a searched folder also the subfolders. Raises `OptionError` for an input that
+    matches nothing, an output file of another kind than `suffixes`, two results of one name, and a result that would
+    replace its own input.
     """
     found = [pair for text in inputs for pair in _expand(text, suffixes)]
-    single = len(found) == 1 and not Path(inputs[0]).is_dir()
-    if single and output.suffix.lower() in suffixes and not output.is_dir():
-        pairs = [FilePair(found[0][0], output)]
+    folder, single = Path(output), len(found) == 1 and not Path(inputs[0]).is_dir()
+    if single and folder.suffix and not output.endswith("/") and not folder.is_dir():
+        pairs = [FilePair(found[0][0], _known(folder, suffixes))]
     else:
-        pairs = [FilePair(source, output / relative) for source, relative in found]
+        pairs = [FilePair(source, folder / relative) for source, relative in found]
     _check(pairs)
     return tuple(pairs)
+
+
+def _known(output: Path, suffixes: Sequence[str]) -> Path:
+    if output.suffix.lower() not in suffixes:
+        raise OptionError(
+            str(output),
+            found=f"suffix {output.suffix!r}",
+            expected=", ".join(suffixes),
+            mend="Name the result with one of these, or end a folder's name with a slash.",
+        )
+    return output
 
 
 def _expand(text: str, suffixes: Sequence[str]) -> list[tuple[Path, Path]]:

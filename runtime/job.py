@@ -176,7 +176,7 @@ class Job:
         noise: NoiseField,
         sink: ImageSink,
     ) -> None:
-        stages = {"final": _TileOuter, "each": _StageOuter}[blend]
+        stages: type[_TileOuter] | type[_StageOuter] = _StageOuter if blend == "each" else _TileOuter
         self._stages: _Stages = stages(source, schedule, plan, noise, sink)
         self._schedule, self._plan, self._sink = schedule, plan, sink
         self._done = 0

@@ -52,7 +52,7 @@ class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What every part of the manifest is: immutable, named, closed."""
 
 
-class Pixels(Strict, kw_only=True):
+class Pixels(Strict, frozen=True, kw_only=True):
     """How pixels enter and leave the graphs: value range and channel order."""
 
     range: tuple[float, float]
@@ -63,7 +63,7 @@ class Pixels(Strict, kw_only=True):
             raise ValueError(f"range {self.range} is empty; expected [low, high] with low < high")
 
 
-class Tensor(Strict, kw_only=True):
+class Tensor(Strict, frozen=True, kw_only=True):
     """A graph input or output. `shape` has numbers and the letters N, C, H, W; `per` says who owns a value."""
 
     dtype: Literal["float32", "float16", "int64"]
@@ -71,7 +71,7 @@ class Tensor(Strict, kw_only=True):
     per: Literal["tile", "image", "sample"] = "tile"
 
 
-class Graph(Strict, kw_only=True):
+class Graph(Strict, frozen=True, kw_only=True):
     """One ONNX file, its external data if any, and what goes in and out."""
 
     file: RelativePath
@@ -81,7 +81,7 @@ class Graph(Strict, kw_only=True):
     pred: Literal["x0", "eps", "v"] | None = None
 
 
-class Resize(Strict, kw_only=True, tag="resize", tag_field="op"):
+class Resize(Strict, frozen=True, kw_only=True, tag="resize", tag_field="op"):
     """Enlarge the image before the network. `filter` names the kernel; all sample at pixel centres.
 
     bicubic: a = -0.5, as Pillow and torch with antialias; bicubic_075: a = -0.75, as torch without and OpenCV.
@@ -91,7 +91,7 @@ class Resize(Strict, kw_only=True, tag="resize", tag_field="op"):
     factor: Annotated[int, Meta(ge=1, le=16)]
 
 
-class Pad(Strict, kw_only=True, tag="pad", tag_field="op"):
+class Pad(Strict, frozen=True, kw_only=True, tag="pad", tag_field="op"):
     """Extend the canvas to the right and bottom, to multiples of `multiple` and at least `smallest` pixels."""
 
     mode: Literal["reflect", "edge"]
@@ -99,17 +99,17 @@ class Pad(Strict, kw_only=True, tag="pad", tag_field="op"):
     smallest: Side
 
 
-class Crop(Strict, kw_only=True, tag="crop", tag_field="op"):
+class Crop(Strict, frozen=True, kw_only=True, tag="crop", tag_field="op"):
     """Cut the padding away again."""
 
 
-class Quantize(Strict, kw_only=True, tag="quantize", tag_field="op"):
+class Quantize(Strict, frozen=True, kw_only=True, tag="quantize", tag_field="op"):
     """How floats become integers, after a clamp to the range: `round` half to even, or `truncate`."""
 
     mode: Literal["round", "truncate"]
 
 
-class TileHints(Strict, kw_only=True):
+class TileHints(Strict, frozen=True, kw_only=True):
     """What a tile plan must and should respect, in pixels of the prepared image (what the network sees).
 
     `overlap` is what neighbours share; `trained` the training crop where known; `deviations` says in words why a
@@ -132,14 +132,14 @@ class TileHints(Strict, kw_only=True):
             raise ValueError(f"overlap {self.overlap} is more than half of preferred {self.preferred}")
 
 
-class Memory(Strict, kw_only=True):
+class Memory(Strict, frozen=True, kw_only=True):
     """Measured at export: peak bytes of the engine = `fixed` + `per_pixel` * pixels of a tile * batch."""
 
     fixed: Positive
     per_pixel: Annotated[float, Meta(gt=0)]
 
 
-class Licence(Strict, kw_only=True):
+class Licence(Strict, frozen=True, kw_only=True):
     """Licence of one part (`base`, `adapter`, ...). `unknown` is allowed, and shown."""
 
     part: str
@@ -147,7 +147,7 @@ class Licence(Strict, kw_only=True):
     attribution: str = ""
 
 
-class SourceFile(Strict, kw_only=True):
+class SourceFile(Strict, frozen=True, kw_only=True):
     """A file that the bundle was made from."""
 
     name: str
@@ -155,7 +155,7 @@ class SourceFile(Strict, kw_only=True):
     bytes: Annotated[int, Meta(ge=0)]
 
 
-class Provenance(Strict, kw_only=True):
+class Provenance(Strict, frozen=True, kw_only=True):
     """Where the bundle came from: source files with digests, format, and the versions of what made it."""
 
     sources: tuple[SourceFile, ...]
@@ -164,7 +164,7 @@ class Provenance(Strict, kw_only=True):
     config: dict[str, Any] = {}
 
 
-class ParityRecord(Strict, kw_only=True):
+class ParityRecord(Strict, frozen=True, kw_only=True):
     """One comparison with the PyTorch reference at export: worst case over `cases`."""
 
     what: str
@@ -179,14 +179,14 @@ class ParityRecord(Strict, kw_only=True):
     passed: bool
 
 
-class FileRecord(Strict, kw_only=True):
+class FileRecord(Strict, frozen=True, kw_only=True):
     """Digest and size of one file in the bundle."""
 
     sha256: Digest
     bytes: Annotated[int, Meta(ge=0)]
 
 
-class Manifest(Strict, kw_only=True):
+class Manifest(Strict, frozen=True, kw_only=True):
     """Everything that a reader of the bundle must know. See `docs/guide/bundle.md` for each field."""
 
     format: Literal["lqhq-bundle"] = "lqhq-bundle"

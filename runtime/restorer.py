@@ -68,7 +68,7 @@ class Restorer:
             )
         if threads is not None and threads < 1:
             raise OptionError("threads", found=str(threads), expected="1 or more", mend="Leave it out for all.")
-        path = opened.path(variants[precision].file)  # type: ignore[index]
+        path = opened.path(variants[precision].file)
         return cls(opened, open_session(engine, path, device=device, threads=threads or cpu_count()))
 
     def close(self) -> None:

@@ -15,9 +15,11 @@ from lqhq.runtime.session import Feed, Fetch
 
 __all__ = ["OnnxSession"]
 
-# onnxruntime's own errors have no common ancestor below Exception, so they are listed by looking.
-FAILURES = tuple(
-    kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception)
+# onnxruntime's own errors have no common ancestor below Exception, so they are listed by looking; a wrong feed is a
+# plain ValueError.
+FAILURES: tuple[type[Exception], ...] = (
+    ValueError,
+    *(kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception)),
 )
 WARNING = 3  # ONNX Runtime's levels: 2 would print its remarks on our graphs, 3 prints errors
 
@@ -55,7 +57,7 @@ class OnnxSession:
         arrays = {name: np.ascontiguousarray(array) for name, array in feed.items()}
         try:
             values = self._session.run(self._outputs, arrays)
-        except (*FAILURES, ValueError) as error:
+        except FAILURES as error:
             raise _failure(self._where, error) from error
         return dict(zip(self._outputs, values, strict=True))
 

@@ -72,8 +72,8 @@ def test_near_colours_win_over_far_ones():
     colour[:, :8], colour[:, -8:] = (200, 0, 0), (0, 0, 200)
     alpha[:, :8] = alpha[:, -8:] = 255
     result = bleed(colour, alpha)
-    assert (result[:, 8] == (200, 0, 0)).all()
-    assert (result[:, -9] == (0, 0, 200)).all()
+    assert (np.abs(result[:, 8].astype(int) - (200, 0, 0)) <= 10).all()
+    assert (np.abs(result[:, -9].astype(int) - (0, 0, 200)) <= 10).all()
     steps = np.abs(np.diff(result[:, 8:-8].astype(int), axis=1))
     assert steps.max() <= 30  # a ramp between them, no hard edge for the network to sharpen
 

@@ -61,6 +61,8 @@ def test_names_of_bundles(tiny_bundle: Build, tmp_path: Path, monkeypatch: pytes
         demo / GRAPH: "found a file",
         tmp_path / "none": "found nothing there",
         demo / "graphs": "manifest.json: found no readable file",
+        "x" * 5000: "found nothing there",
+        "a\0b": "found nothing there",
     }.items():
         with pytest.raises(BundleError, match=said):
             opened(source)
@@ -360,10 +362,21 @@ def test_a_failed_swap_brings_the_old_bundle_back(
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", failing)
-    with pytest.raises(OSError, match="disk full"), staging(old, overwrite=True):
+    with pytest.raises(BundleError, match="disk full"), staging(old, overwrite=True):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
     assert opened(old).manifest.name == "old"
+
+
+def test_folders_that_cannot_be_written_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", full)
+        with pytest.raises(BundleError, match="No space left"), staging(tmp_path / "new"):
+            pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_no_bundle_is_never_replaced(tiny_bundle: Build, tmp_path: Path) -> None:

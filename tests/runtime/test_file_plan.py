@@ -23,12 +23,18 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def pairs(inputs: list[str], output: str) -> list[tuple[str, str]]:
-    return [(str(source), str(target)) for source, target in plan_files(inputs, Path(output), SUFFIXES)]
+    return [(str(source), str(target)) for source, target in plan_files(inputs, output, SUFFIXES)]
 
 
 def test_one_file_to_a_file_or_into_a_folder(tree):
     assert pairs(["in/a.png"], "x.jpg") == [("in/a.png", "x.jpg")]
     assert pairs(["in/a.png"], "out") == [("in/a.png", "out/a.png")]
+
+
+def test_a_result_of_an_unknown_kind_is_refused_and_a_slash_means_a_folder(tree):
+    with pytest.raises(OptionError, match="found suffix '.gif'"):
+        pairs(["in/a.png"], "x.gif")
+    assert pairs(["in/a.png"], "out.v2/") == [("in/a.png", "out.v2/a.png")]
 
 
 def test_a_folder_keeps_its_names_and_subfolders(tree):

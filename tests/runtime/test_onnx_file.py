@@ -24,9 +24,7 @@ def outside(name: str, location: str, **entries: str) -> TensorProto:
     return tensor
 
 
-def value(
-    name: str, shape: list[int | str | None], elem_type: int = TensorProto.FLOAT
-) -> onnx.ValueInfoProto:
+def value(name: str, shape: list[int | str | None], elem_type: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, elem_type, shape)
 
 
@@ -82,9 +80,7 @@ def hidden_tensors() -> dict[str, onnx.ModelProto]:
     indices = onnx.SparseTensorProto(values=TensorProto(name="v"), indices=tensor, dims=[9])
     inner = graph(identity(), initializer=[tensor])
     deep = graph(
-        helper.make_node(
-            "If", ["x"], ["y"], then_branch=graph(helper.make_node("Loop", ["x"], ["y"], body=inner))
-        )
+        helper.make_node("If", ["x"], ["y"], then_branch=graph(helper.make_node("Loop", ["x"], ["y"], body=inner)))
     )
     function = helper.make_function("f", "F", ["x"], ["y"], [identity(value=tensor)], [])
     defaults = helper.make_function("f", "F", ["x"], ["y"], [identity()], [])

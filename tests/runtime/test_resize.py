@@ -34,6 +34,11 @@ def golden():
         return {name: arrays[name].transpose(1, 2, 0) for name in arrays}
 
 
+@pytest.fixture(scope="module")
+def torch():
+    return pytest.importorskip("torch")
+
+
 @pytest.mark.parametrize(
     ("filter", "array"),
     [
@@ -59,8 +64,7 @@ def test_the_other_kernel_would_be_noticed(golden):
 @pytest.mark.parametrize("factor", [1, 2, 3, 4, 5, 8])
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (7, 5), (19, 23)])
 @pytest.mark.parametrize("filter", FILTERS)
-def test_torch_gives_the_same(filter, size, factor):
-    torch = pytest.importorskip("torch")
+def test_torch_gives_the_same(torch, filter, size, factor):
     image = noise(*size, 3, "float32")
     result = whole(image, factor, filter)
     expected = torch.nn.functional.interpolate(
@@ -73,7 +77,7 @@ def test_torch_gives_the_same(filter, size, factor):
 
 
 @given(data=st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_a_part_has_the_bits_of_the_whole(data):
     height, width = data.draw(st.integers(1, 14)), data.draw(st.integers(1, 14))
     channels, factor = data.draw(st.sampled_from([1, 2, 3, 4])), data.draw(st.integers(1, 6))

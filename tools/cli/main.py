@@ -22,7 +22,9 @@ EPILOG = "Start with `lqhq upscale demo PHOTO -o OUT.png`: `demo` is a small mod
 INTERRUPTED = 130  # as shells report it
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(argv: list[str]) -> argparse.ArgumentParser:
+    """All commands are listed; only the one that `argv` names is imported, so a broken extra harms no other."""
+    chosen = next((word for word in argv if not word.startswith("-")), None)
     parser = argparse.ArgumentParser(
         prog="lqhq", description="Deploy trained diffusion image-restoration models.", epilog=EPILOG
     )
@@ -30,9 +32,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         sub = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
-        module = import_module(f"lqhq.tools.cli.{name}")
-        module.configure(sub)
-        sub.set_defaults(main=module.main)
+        if name == chosen:
+            module = import_module(f"lqhq.tools.cli.{name}")
+            module.configure(sub)
+            sub.set_defaults(main=module.main)
     return parser
 
 
@@ -44,9 +47,10 @@ def _stop(signum: int, frame: object) -> None:
 def run(argv: list[str] | None = None) -> int:
     """Run `lqhq` with `argv`, or the process's own arguments.
 
-    Returns the exit code: 0 all went well, 1 a verdict or some file failed, 2 the request was wrong, 130 interrupted.
+    Returns the exit code: 0 all went well, 1 a verdict or some file failed, 2 a wrong request, 130 interrupted.
     """
-    args = _parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    args = _parser(argv).parse_args(argv)
     signal.signal(signal.SIGTERM, _stop)
     try:
         return int(args.main(args))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 from lqhq.tools.cli.memory_size import memory_size
@@ -55,7 +54,7 @@ def main(args: argparse.Namespace) -> int:
     from lqhq.runtime.image_file import SUFFIXES
     from lqhq.runtime.restorer import Restorer
 
-    pairs = plan_files(args.inputs, Path(args.output), SUFFIXES)
+    pairs = plan_files(args.inputs, args.output, SUFFIXES)
     line = ProgressLine(sys.stderr, len(pairs))
     names = ("schedule", "seed", "tile", "overlap", "blend", "memory", "color_fix")
     options: dict[str, Any] = {name: getattr(args, name) for name in names}

@@ -1,4 +1,4 @@
-"""The oracle of these tests: rows executed in plain float32 NumPy, apart from the runtime's kernel."""
+"""The oracle of these tests: rows executed in plain float32 NumPy, and beside it the runtime's kernel."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lqhq.kernels.schedule_step import schedule_step
+from lqhq.runtime.row_step import row_coefficients
 from lqhq.runtime.schedule import Schedule
 
 DATA = Path(__file__).parents[2] / "data"
@@ -55,6 +57,25 @@ def _replay(
     return states
 
 
+def _kernel_replay(
+    schedule: Schedule,
+    state: np.ndarray,
+    preds: Sequence[np.ndarray],
+    noises: Sequence[np.ndarray | float],
+    variances: Sequence[np.ndarray] | None = None,
+) -> list[np.ndarray]:
+    """The same through the runtime's kernel: the whole batch at once, history cut to the schedule's depth."""
+    states, history = [], []
+    for i, row in enumerate(schedule.rows):
+        coefficients = np.repeat(row_coefficients(row, len(history))[None], len(state), axis=0)
+        noise = np.broadcast_to(np.asarray(noises[i], np.float32), state.shape) if row.noisy else None
+        var = variances[i] if row.log_sigma is not None and variances is not None else None
+        state, value = schedule_step(state, preds[i], history, coefficients, noise, var)
+        history = [value, *history][: schedule.depth]
+        states.append(state)
+    return states
+
+
 @pytest.fixture(scope="session")
 def golden() -> Callable[[str], Arrays]:
     return _load
@@ -68,3 +89,10 @@ def start_of() -> Callable[..., np.ndarray]:
 @pytest.fixture(scope="session")
 def replay() -> Replay:
     return _replay
+
+
+@pytest.fixture(scope="session", params=[_replay, _kernel_replay], ids=["oracle", "kernel"])
+def each_replay(request: pytest.FixtureRequest) -> Replay:
+    """The oracle and the runtime's own kernel, in turn."""
+    replay: Replay = request.param
+    return replay

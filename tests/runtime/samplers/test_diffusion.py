@@ -90,6 +90,7 @@ def test_tables_cannot_be_written_to():
         lambda: guided_process(respacing="1001"),
         lambda: guided_process(respacing="10,,5"),
         lambda: guided_process(respacing="fast"),
+        lambda: guided_process(respacing="9" * 5000),
         lambda: guided_process(respacing="ddim999"),
         lambda: posterior(diffusers_process(train_steps=1)),
     ],

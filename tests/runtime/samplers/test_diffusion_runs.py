@@ -56,11 +56,11 @@ def _error(run, schedule, start_of, replay):
 
 
 @pytest.mark.parametrize(("name", "schedule", "tolerance"), CASES, ids=IDS)
-def test_golden_trajectory(golden, start_of, replay, name, schedule, tolerance):
+def test_golden_trajectory(golden, start_of, each_replay, name, schedule, tolerance):
     run = golden(name)
     times = run["timesteps"] if "timesteps" in run else run["model_t"]
     np.testing.assert_array_equal([row.t for row in schedule.rows], times)
-    assert _error(run, schedule, start_of, replay) <= tolerance
+    assert _error(run, schedule, start_of, each_replay) <= tolerance
 
 
 @pytest.mark.parametrize(("name", "schedule", "tolerance"), CASES, ids=IDS)
@@ -95,7 +95,7 @@ def test_ddpm_coefficients_of_diffusers(golden, steps, schedule):
     assert not large[-1].noisy
 
 
-def test_unipc_of_release_era(golden, start_of, replay):
+def test_worked_numbers_of_unipc():
     """Worked numbers of the released synthesis: 50 leading steps from t = 228 (12 of them)."""
     rows = DIFFUSERS["unipc_50_s0.25_leading_zero"].rows
     assert (rows[0].p, rows[0].q) == pytest.approx((1.312438, -0.849997), abs=1e-6)

@@ -30,12 +30,12 @@ def _error(run, schedule, start_of, replay):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_golden_trajectory(golden, start_of, replay, name):
+def test_golden_trajectory(golden, start_of, each_replay, name):
     run, schedule = golden(f"indi-tiny/{name}.npz"), indi_schedule(**RUNS[name])
     np.testing.assert_allclose([row.t for row in schedule.rows], run["t"], rtol=1e-15)
     np.testing.assert_allclose([row.c[0] for row in schedule.rows], run["weight"], rtol=1e-14)
     np.testing.assert_allclose([row.sigma for row in schedule.rows], run["sigma"], rtol=1e-13, atol=1e-17)
-    assert _error(run, schedule, start_of, replay) <= TOLERANCE
+    assert _error(run, schedule, start_of, each_replay) <= TOLERANCE
 
 
 @pytest.mark.parametrize("name", RUNS)

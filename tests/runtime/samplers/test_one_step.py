@@ -25,9 +25,9 @@ def _error(case, schedule, replay):
     return np.abs(replay(schedule, state, [pred], [0.0])[0] - case["x0"]).max()
 
 
-def test_x0_of_osediff(golden, replay, schedule):
+def test_x0_of_osediff(golden, each_replay, schedule):
     assert (schedule.rows[0].p, schedule.rows[0].q) == (14.648818969726562, -14.61464786529541)
-    assert _error(golden("osediff-tiny/case-unet.npz"), schedule, replay) <= TOLERANCE
+    assert _error(golden("osediff-tiny/case-unet.npz"), schedule, each_replay) <= TOLERANCE
 
 
 def test_a_wrong_coefficient_is_seen(golden, replay, schedule):

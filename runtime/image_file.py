@@ -1,0 +1,248 @@
+"""Image files into arrays: PNG, JPEG, WebP and TIFF, 8 and 16 bit, with what else they carry.
+
+Writing is in `image_write.py`. The content of a file decides what it is, never its name; every other format
+that the codec library knows is out of reach, since each would be one more parser open to hostile files.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyvips
+from numpy.typing import NDArray
+
+from lqhq.runtime.errors import ImageError, LimitError
+from lqhq.runtime.exif import PHOTOMETRIC, TagError, Tags, dpi, exif_bytes, read_tags
+
+__all__ = ["MAX_PIXELS", "SUFFIXES", "ImageFile", "read_image"]
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+MAX_PIXELS = 16384 * 16384  # 768 MiB as 8-bit RGB; a few kilobytes of PNG can claim a thousand times as much
+MM_PER_INCH = 25.4
+
+# The codec remembers results by argument; a file that changed under its name must be read again.
+pyvips.cache_set_max(0)
+
+LOADERS = {
+    "PNG": "pngload_source",
+    "JPEG": "jpegload_source",
+    "WebP": "webpload_source",
+    "TIFF": "tiffload_source",
+}
+INTERPRETATIONS = ("b-w", "srgb", "rgb", "grey16", "rgb16")
+CIELAB = (b"\x08\0", b"\x09\0", b"\x0a\0")  # of PHOTOMETRIC: CIELab, ICCLab, ITULab
+TRANSPOSED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFile:
+    """What a file holds. Pixels are upright; alpha is straight, not premultiplied.
+
+    `pixels`: `[H, W, C]` uint8 or uint16, C: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha; full range.
+    `icc`: the profile's bytes. `exif`: a TIFF-structured block without the `Exif` prefix, orientation 1, no
+    thumbnail. `xmp`: the packet. `dpi`: (horizontal, vertical) pixels per inch. None where the file has none.
+    """
+
+    pixels: NDArray[np.uint8] | NDArray[np.uint16]
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+
+
+def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> ImageFile:
+    """Decode the file at `path`, with its EXIF orientation applied.
+
+    Grey stays grey, a palette becomes RGB, 1, 2 and 4 bit become 8. A damaged EXIF block is dropped, the rest
+    kept; of a JPEG with several pictures (MPO) the first is read.
+
+    Raises `ImageError` for a missing, empty, unknown, truncated, CMYK, animated, many-paged or float file,
+    and `LimitError`, before anything is decoded, for more than `max_pixels` pixels.
+    """
+    name = os.fspath(path)
+    try:
+        with Path(path).open("rb") as file:
+            return _read(name, file, max_pixels)
+    except OSError as error:
+        raise ImageError(
+            name,
+            found=error.strerror or str(error),
+            expected="a readable file",
+            mend="Check the path and its rights.",
+        ) from error
+    except pyvips.Error as error:
+        detail = next((line.strip() for line in str(error.detail).splitlines() if line.strip()), "no data")
+        raise ImageError(
+            name,
+            found=f"a file that breaks off or is damaged ({detail})",
+            expected="a whole PNG, JPEG, WebP or TIFF file",
+            mend="Copy or download the file again.",
+        ) from error
+
+
+def _read(name: str, file: BinaryIO, max_pixels: int) -> ImageFile:
+    head = file.read(16)
+    kind = _kind(head)
+    if kind is None:
+        raise ImageError(
+            name,
+            found=f"content that begins with {head[:8]!r}" if head else "an empty file",
+            expected="a PNG, JPEG, WebP or TIFF file",
+            mend="Convert the image to one of these first.",
+        )
+    tags = _tags(file) if kind == "TIFF" else {}
+    if PHOTOMETRIC in tags and tags[PHOTOMETRIC].data in CIELAB:
+        raise _wrong_colours(name, "L*a*b* colours")
+    apng = _png_frames(file) if kind == "PNG" else 1
+    image = _open(kind, file)
+    frames = max(apng, _field(image, "n-pages") or 1)
+    _check(name, image, frames, max_pixels)
+    if kind == "TIFF":
+        # The codec's own limit, 50 MB a strip, refuses honest files of one strip; ours has just been checked.
+        image = _open(kind, file, unlimited=True)
+    block = _field(image, "exif-data")
+    if block is not None:
+        tags = _tags(io.BytesIO(block.removeprefix(b"Exif\0\0")))
+    dtype = np.dtype(np.uint8 if image.format == "uchar" else np.uint16)
+    pixels = np.frombuffer(image.write_to_memory(), dtype).reshape(image.height, image.width, image.bands)
+    orientation = _field(image, "orientation") or 1
+    resolution = _dpi(kind, image, tags)
+    return ImageFile(
+        pixels=_upright(pixels, orientation),
+        icc=_field(image, "icc-profile-data"),
+        exif=_exif(tags),
+        xmp=_upright_xmp(_field(image, "xmp-data")),
+        dpi=resolution[::-1] if resolution and orientation in TRANSPOSED else resolution,
+    )
+
+
+def _open(kind: str, file: BinaryIO, **options: bool) -> Any:
+    """The header, as a lazy image. Its pixels are decoded while they are asked for, top to bottom."""
+    os.lseek(file.fileno(), 0, os.SEEK_SET)  # the codec reads the descriptor, behind the buffer of `file`
+    source = pyvips.Source.new_from_descriptor(file.fileno())
+    # "error", not "truncated": only then is a TIFF without compression that breaks off refused (tried).
+    return getattr(pyvips.Image, LOADERS[kind])(source, access="sequential", fail_on="error", **options)
+
+
+def _kind(head: bytes) -> str | None:
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WebP"
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "TIFF"
+    return None
+
+
+def _check(name: str, image: Any, frames: int, max_pixels: int) -> None:
+    """Refuse what cannot be restored, from the header alone."""
+    if image.width * image.height > max_pixels:
+        raise LimitError(
+            name,
+            found=f"{image.width} x {image.height} pixels",
+            expected=f"at most {max_pixels} pixels",
+            mend="Raise the pixel limit if you trust this file, or cut it into parts.",
+        )
+    if frames > 1:
+        raise ImageError(
+            name,
+            found=f"{frames} frames or pages",
+            expected="a single image",
+            mend="Save the one you want as a file of its own, for example: " + _command(name, ""),
+        )
+    if image.interpretation == "cmyk":
+        raise ImageError(
+            name,
+            found="CMYK colours",
+            expected="grey or RGB",
+            mend="Convert it, for example: " + _command(name, ".icc_transform('srgb', embedded=True)"),
+        )
+    if image.format not in ("uchar", "ushort"):
+        raise ImageError(
+            name,
+            found=f"pixels of type {image.format}",
+            expected="8 or 16 bit unsigned",
+            mend="Convert it; values from 0 to 1, for example: "
+            + _command(name, ".linear(65535, 0).cast('ushort')"),
+        )
+    if image.interpretation not in INTERPRETATIONS or image.bands > 4:
+        raise _wrong_colours(name, f"{image.bands} channels, colours {image.interpretation}")
+
+
+def _wrong_colours(name: str, found: str) -> ImageError:
+    return ImageError(
+        name,
+        found=found,
+        expected="grey or RGB, with or without alpha",
+        mend="Save it as grey or RGB from the program that wrote it.",
+    )
+
+
+def _command(name: str, steps: str) -> str:
+    """A command that works wherever this module does: it uses the same library."""
+    script = f"import sys, pyvips; pyvips.Image.new_from_file(sys.argv[1]){steps}.write_to_file(sys.argv[2])"
+    return f'python -c "{script}" {shlex.quote(name)} OUTPUT.png'
+
+
+def _field(image: Any, field: str) -> Any:
+    return image.get(field) if image.get_typeof(field) else None
+
+
+def _dpi(kind: str, image: Any, tags: Tags) -> tuple[float, float] | None:
+    if kind == "WebP":
+        return dpi(tags)  # the library reads no resolution from WebP
+    # It says pixels per mm, and makes up 72 dpi (PNG, JPEG) or 1 per mm (TIFF) where the file is silent.
+    stated = (image.xres, image.yres)
+    made_up = {"PNG": 2.834, "JPEG": 72 / MM_PER_INCH, "TIFF": 1.0}[kind]
+    if stated == (made_up, made_up) and _field(image, "resolution-unit") is None:
+        return None
+    return stated[0] * MM_PER_INCH, stated[1] * MM_PER_INCH
+
+
+def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Undo an EXIF orientation 1..8 (EXIF 2.3, table 6); an unknown number changes nothing."""
+    if orientation in TRANSPOSED:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _upright_xmp(xmp: bytes | None) -> bytes | None:
+    """XMP may repeat the orientation, which has been applied."""
+    return xmp and re.sub(rb"""(tiff:Orientation(?:=["']|>))[2-8]""", rb"\g<1>1", xmp)
+
+
+def _exif(tags: Tags) -> bytes | None:
+    exif = exif_bytes(tags)
+    # A TIFF without one descriptive tag has no EXIF; what is left then is our orientation alone.
+    return exif if len(exif) > len(exif_bytes({})) else None
+
+
+def _tags(block: BinaryIO) -> Tags:
+    """None of them where the block is damaged: of a TIFF the decoder says what is wrong, an EXIF is dropped."""
+    try:
+        return read_tags(block)
+    except TagError:
+        return {}
+
+
+def _png_frames(file: BinaryIO) -> int:
+    """Frames of an animated PNG: the `acTL` chunk (PNG third edition, 11.3.5) comes before the first `IDAT`."""
+    file.seek(8)
+    while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
+        if head[4:] == b"acTL":
+            return int.from_bytes(file.read(4), "big")
+        file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
+    return 1

@@ -1,0 +1,160 @@
+"""Fixtures for every suite: a tiny bundle that is valid, cheap to make and needs no torch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from lqhq.runtime import manifest as m
+from lqhq.runtime.schedule import Row, Schedule, Start
+
+BLUR = np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32) / 16
+NOISY_EPS = 0.1  # ten times the usual 0.01, so that a lost noise stream shows in 8 bits
+
+
+def tiny_graph(path: Path, *, external: bool) -> None:
+    """Write `pred = blur3x3(state) * (0.5 + 0.5 * t)`: zero padding of 1, so tile edges differ by 1 px."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weight = np.ascontiguousarray(np.broadcast_to(BLUR, (3, 1, 3, 3)))
+    constants = {"weight": weight, "half": np.float32([0.5]), "axes": np.int64([1, 2, 3])}
+    nodes = [
+        helper.make_node("Conv", ["state", "weight"], ["blurred"], pads=[1, 1, 1, 1], group=3),
+        helper.make_node("Mul", ["t", "half"], ["half_t"]),
+        helper.make_node("Add", ["half_t", "half"], ["gain"]),
+        helper.make_node("Unsqueeze", ["gain", "axes"], ["gain_nchw"]),
+        helper.make_node("Mul", ["blurred", "gain_nchw"], ["pred"]),
+    ]
+    image = ["N", 3, "H", "W"]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [
+            helper.make_tensor_value_info("state", TensorProto.FLOAT, image),
+            helper.make_tensor_value_info("t", TensorProto.FLOAT, ["N"]),
+        ],
+        [helper.make_tensor_value_info("pred", TensorProto.FLOAT, image)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    onnx.checker.check_model(model, full_check=True)
+    # convert_attribute stays off and the threshold is 100 bytes: only the 108 byte weight goes outside.
+    onnx.save_model(model, path, save_as_external_data=external, location=f"{path.name}.data", size_threshold=100)
+
+
+def indi_rows(steps: int, eps: float) -> tuple[Row, ...]:
+    """InDI from t = 1 in equal steps; Brownian noise eps * sqrt(s * (t - s) / t) on the way to s."""
+    rows = []
+    for k in range(steps, 0, -1):
+        t, s = k / steps, (k - 1) / steps
+        rows.append(Row(t=t, c_state=1 - 1 / k, c=(1 / k,), sigma=eps * (s * (t - s) / t) ** 0.5))
+    return tuple(rows)
+
+
+SCHEDULES = {
+    "fast": Schedule(start=Start(), rows=indi_rows(1, 0.0), about="one InDI step"),
+    "three": Schedule(start=Start(), rows=indi_rows(3, 0.0), about="three InDI steps"),
+    "noisy": Schedule(
+        start=Start(c_noise=NOISY_EPS), rows=indi_rows(3, NOISY_EPS), about="three InDI steps, Brownian noise"
+    ),
+}
+
+
+def tiny_manifest(scale: int, files: dict[str, m.FileRecord]) -> dict[str, Any]:
+    """The fields of a valid manifest over the tiny graph, before overrides."""
+    image = m.Tensor(dtype="float32", shape=("N", 3, "H", "W"))
+    graph = m.Graph(
+        file="graphs/denoise.fp32.onnx",
+        external_data=tuple(name for name in files if name.endswith(".data")),
+        inputs={"state": image, "t": m.Tensor(dtype="float32", shape=("N",), per="sample")},
+        outputs={"pred": image},
+        pred="x0",
+    )
+    resize = () if scale == 1 else (m.Resize(filter="bicubic", factor=scale),)
+    return {
+        "name": "tiny",
+        "family": "indi",
+        "task": "restoration" if scale == 1 else "super-resolution",
+        "scale": scale,
+        "pixels": m.Pixels(range=(-1.0, 1.0), order="rgb"),
+        "graphs": {"denoise": {"fp32": graph}},
+        "schedules": SCHEDULES,
+        "default_schedule": "fast",
+        "prepare": (*resize, m.Pad(mode="reflect", multiple=4, smallest=8)),
+        "finish": (m.Crop(), m.Quantize(mode="round")),
+        "tiles": m.TileHints(
+            multiple=4, smallest=8, preferred=32, overlap=8, blend="final", deviations=("zero padding: 1 px",)
+        ),
+        "memory": m.Memory(fixed=1 << 20, per_pixel=64.0),
+        "licences": (
+            m.Licence(part="base", licence="CC0-1.0", attribution="made by a test"),
+            m.Licence(part="adapter", licence="unknown"),
+        ),
+        "provenance": m.Provenance(
+            sources=(m.SourceFile(name="tiny.safetensors", sha256="ab" * 32, bytes=108),),
+            format="test",
+            versions={"onnx": "1"},
+        ),
+        "parity": (
+            m.ParityRecord(
+                what="denoise",
+                precision="fp32",
+                cases=3,
+                max_abs=1e-6,
+                p99_9=5e-7,
+                psnr=120.0,
+                ssim=1.0,
+                nan_count=0,
+                tolerance=2e-5,
+                passed=True,
+            ),
+        ),
+        "files": files,
+    }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests have a home of their own: what `open_bundle` remembers there is neither read nor left behind."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
+@pytest.fixture
+def tiny_bundle(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes a tiny valid bundle and returns its folder.
+
+    `tiny_bundle(folder="tiny", scale=1, external=False, **fields)`: `fields` replace fields of the manifest;
+    nothing is checked here, so they may make it invalid on purpose. The graph is `tiny_graph`'s.
+    """
+
+    def build(folder: str = "tiny", *, scale: int = 1, external: bool = False, **fields: Any) -> Path:
+        root = tmp_path / folder
+        (root / "graphs").mkdir(parents=True)
+        tiny_graph(root / "graphs/denoise.fp32.onnx", external=external)
+        files = {
+            path.relative_to(root).as_posix(): m.FileRecord(
+                sha256=hashlib.sha256(path.read_bytes()).hexdigest(), bytes=path.stat().st_size
+            )
+            for path in sorted(root.rglob("*"))
+            if path.is_file()
+        }
+        # Encoded from a plain dict, so that even a manifest which refuses to be constructed can be written.
+        fields = {
+            "format": "lqhq-bundle",
+            "version": m.VERSION,
+            **tiny_manifest(scale, files),
+            **fields,
+        }
+        (root / "manifest.json").write_bytes(msgspec.json.format(msgspec.json.encode(fields), indent=1))
+        return root
+
+    return build

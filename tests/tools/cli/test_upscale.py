@@ -1,0 +1,149 @@
+"""`lqhq upscale`, through its entry point, on the tiny bundle."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lqhq.runtime.image_file import ImageFile, read_image
+from lqhq.runtime.image_write import write_image
+from lqhq.runtime.restorer import Restorer
+from lqhq.tools.cli.main import run
+
+
+def picture(seed: int, height: int = 9, width: int = 11, channels: int = 3, dtype: str = "uint8") -> np.ndarray:
+    high = np.iinfo(dtype).max
+    return np.random.default_rng(seed).integers(0, high, (height, width, channels), dtype=dtype, endpoint=True)
+
+
+@pytest.fixture
+def bundle(tiny_bundle) -> str:
+    return str(tiny_bundle(scale=4))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "sub").mkdir(parents=True)
+    write_image(folder / "a.png", ImageFile(pixels=picture(1)))
+    write_image(folder / "sub" / "b.tif", ImageFile(pixels=picture(2, dtype="uint16")))
+    return folder
+
+
+def test_one_file(bundle, photos, tmp_path, capsys):
+    out = tmp_path / "big.png"
+    assert run(["upscale", bundle, str(photos / "a.png"), "-o", str(out)]) == 0
+    with Restorer.open(bundle) as restorer:
+        assert np.array_equal(read_image(out).pixels, restorer.restore(picture(1)))
+    captured = capsys.readouterr()
+    assert "44x36" in captured.out
+    assert "tile" in captured.err  # the choice that `auto` made is printed
+
+
+def test_a_folder_keeps_depth_names_and_reports_json(bundle, photos, tmp_path, capsys):
+    assert run(["upscale", bundle, str(photos), "-o", str(tmp_path / "out"), "--json"]) == 0
+    files = json.loads(capsys.readouterr().out)["files"]
+    assert [(f["status"], f["size"]) for f in files] == [("done", [44, 36])] * 2
+    assert read_image(tmp_path / "out" / "sub" / "b.tif").pixels.dtype == np.uint16
+
+
+def test_one_bad_file_does_not_stop_the_rest(bundle, photos, tmp_path, capsys):
+    (photos / "0bad.png").write_bytes(b"\x89PNG\r\n\x1a\nnot really")
+    assert run(["upscale", bundle, str(photos), "-o", str(tmp_path / "out")]) == 1
+    captured = capsys.readouterr()
+    assert "failed: " in captured.err
+    assert "1 of 3 files failed" in captured.err
+    assert sorted(p.name for p in (tmp_path / "out").rglob("*") if p.is_file()) == ["a.png", "b.tif"]
+
+
+def test_resume_skips_what_is_finished(bundle, photos, tmp_path, capsys):
+    arguments = ["upscale", bundle, str(photos), "-o", str(tmp_path / "out"), "--resume"]
+    assert run(arguments) == 0
+    (tmp_path / "out" / "a.png").unlink()
+    stamp = (tmp_path / "out" / "sub" / "b.tif").stat().st_mtime_ns
+    capsys.readouterr()
+    assert run(arguments) == 0
+    assert "skipped" in capsys.readouterr().out
+    assert (tmp_path / "out" / "a.png").exists()
+    assert (tmp_path / "out" / "sub" / "b.tif").stat().st_mtime_ns == stamp
+
+
+def test_any_order_gives_the_same_bytes(bundle, photos, tmp_path):
+    names = [str(photos / "a.png"), str(photos / "sub" / "b.tif")]
+    for index, order in enumerate((names, names[::-1])):
+        options = ["--schedule", "noisy", "--seed", "5", "--tile", "16", "--overlap", "4"]
+        assert run(["upscale", bundle, *order, "-o", str(tmp_path / str(index)), *options]) == 0
+    for name in ("a.png", "b.tif"):
+        assert (tmp_path / "0" / name).read_bytes() == (tmp_path / "1" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "code", "message"),
+    [("x.jpg", "uint16", 1, "16 bit for JPEG"), ("x.gif", "uint8", 2, "suffix '.gif'")],
+)
+def test_what_the_output_cannot_hold_is_told_before_the_work(
+    bundle, tmp_path, capsys, monkeypatch, target, kind, code, message
+):
+    source = tmp_path / "in.png"
+    write_image(source, ImageFile(pixels=picture(3, dtype=kind)))
+    monkeypatch.setattr(Restorer, "restore", lambda *_, **__: pytest.fail("restored in vain"))
+    assert run(["upscale", bundle, str(source), "-o", str(tmp_path / target)]) == code
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / target).exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--schedule", "best"], "one of fast, noisy, three"),
+        (["--tile", "30"], "a multiple of 4"),
+        (["--memory", "1K"], "--memory"),
+        (["--threads", "0"], "1 or more"),
+    ],
+)
+def test_options_that_do_not_fit_end_with_an_error(bundle, photos, tmp_path, capsys, arguments, message):
+    code = run(["upscale", bundle, str(photos / "a.png"), "-o", str(tmp_path / "x.png"), *arguments])
+    assert code in (1, 2)
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--tile", "-4"], ["--tile", "0"], ["--memory", "lots"], ["--blend", "soft"]])
+def test_malformed_options_are_usage_errors(bundle, photos, tmp_path, arguments):
+    with pytest.raises(SystemExit) as caught:
+        run(["upscale", bundle, str(photos), "-o", str(tmp_path / "out"), *arguments])
+    assert caught.value.code == 2
+
+
+def test_a_missing_bundle_and_a_missing_image(bundle, photos, tmp_path, capsys):
+    assert run(["upscale", str(tmp_path / "none"), str(photos), "-o", str(tmp_path / "out")]) == 2
+    assert run(["upscale", bundle, str(photos / "gone.png"), "-o", str(tmp_path / "out")]) == 1
+    assert "gone.png" in capsys.readouterr().err
+    assert run(["upscale", bundle, str(tmp_path / "*.webp"), "-o", str(tmp_path / "out")]) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_killed_run_leaves_no_partial_file(bundle, tmp_path, number):
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for index in range(3):
+        write_image(source / f"{index}.png", ImageFile(pixels=picture(index, 300, 300)))
+    command = [sys.executable, "-m", "lqhq.tools.cli.main", "upscale", bundle, str(source), "-o", str(out)]
+    child = subprocess.Popen([*command, "--tile", "16", "--overlap", "4"], stderr=subprocess.PIPE, text=True)
+    assert child.stderr is not None
+    child.stderr.readline()  # the first file's tile choice: work has begun
+    time.sleep(0.2)
+    child.send_signal(number)
+    _, text = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert "interrupted" in text
+    assert [p for p in out.rglob("*") if p.is_file() and p.suffix != ".png"] == []
+    for path in out.rglob("*.png"):
+        assert read_image(path).pixels.shape == (1200, 1200, 3)

@@ -1,0 +1,154 @@
+"""A manifest as a page that a person reads in ten seconds. Pure text: nothing is opened here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lqhq.runtime.manifest import Crop, Graph, Manifest, Pad, Quantize, Resize, Tensor
+from lqhq.tools.cli.columns import aligned, clean, size_text
+from lqhq.tools.cli.schedule_page import schedule_lines
+
+__all__ = ["graph_bytes", "page"]
+
+SHORT = 12  # hexadecimal digits of a digest, as version control shows them
+FILTERS = {"bicubic": "bicubic, a = -0.5", "bicubic_075": "bicubic, a = -0.75"}
+MODES = {"reflect": "by reflection", "edge": "by repeating the edge"}
+ROUNDING = {"round": "round to the nearest integer", "truncate": "cut off the fraction"}
+BLENDS = {
+    "each": "neighbours are blended after every step, so they agree",
+    "final": "each tile runs to its end, only pixels are blended",
+}
+
+
+def page(manifest: Manifest) -> str:
+    """The whole page, ending with a newline."""
+    sections = {
+        "": _head(manifest),
+        "GRAPHS": _graphs(manifest),
+        "TILES, in pixels of the prepared image": _tiles(manifest),
+        "SCHEDULES": schedule_lines(manifest),
+        "LICENCES": _licences(manifest),
+        "PROVENANCE": _provenance(manifest),
+        "PARITY with PyTorch, at export": _parity(manifest),
+        "FILES": _files(manifest),
+    }
+    lines = []
+    for title, body in sections.items():
+        lines += ["", title, *body] if title else body
+    return "\n".join(lines) + "\n"
+
+
+def graph_bytes(manifest: Manifest, graph: Graph) -> int:
+    """Size of a graph's file and its external data."""
+    return sum(manifest.files[name].bytes for name in (graph.file, *graph.external_data))
+
+
+def _head(manifest: Manifest) -> list[str]:
+    low, high = manifest.pixels.range
+    scale = f" x{manifest.scale}" if manifest.scale != 1 else ""
+    side = manifest.tiles.preferred
+    need = manifest.memory.fixed + manifest.memory.per_pixel * side * side
+    rows = [
+        ("pixels", f"{manifest.pixels.order.upper()}, {low:g} to {high:g} inside the graphs"),
+        ("prepare", "; ".join(_step(step) for step in manifest.prepare)),
+        ("finish", "; ".join(_step(step) for step in manifest.finish)),
+        (
+            "memory",
+            f"{size_text(manifest.memory.fixed)} + {manifest.memory.per_pixel:g} bytes per tile pixel: "
+            f"about {size_text(round(need))} for one {side} px tile",
+        ),
+    ]
+    return [f"{manifest.name}: {manifest.task}{scale}, family {manifest.family}", *aligned(rows)]
+
+
+def _step(step: Resize | Pad | Crop | Quantize) -> str:
+    match step:
+        case Resize():
+            return f"enlarge x{step.factor} ({FILTERS[step.filter]})"
+        case Pad():
+            return (
+                f"extend right and bottom {MODES[step.mode]} to multiples of {step.multiple} px, "
+                f"at least {step.smallest} px"
+            )
+        case Crop():
+            return "cut the extension away"
+        case Quantize():
+            return f"clamp, then {ROUNDING[step.mode]}"
+
+
+def _graphs(manifest: Manifest) -> list[str]:
+    lines = []
+    for role, variants in manifest.graphs.items():
+        for precision, graph in variants.items():
+            meaning = f", pred is {graph.pred}" if graph.pred else ""
+            lines.append(f"  {role} {precision}: {size_text(graph_bytes(manifest, graph))}{meaning}")
+            lines += aligned([*_values("in", graph.inputs), *_values("out", graph.outputs)], indent=4)
+    return lines
+
+
+def _values(label: str, tensors: Mapping[str, Tensor]) -> list[tuple[str, ...]]:
+    return [
+        (label, name, tensor.dtype, f"[{', '.join(map(str, tensor.shape))}]", f"one per {tensor.per}")
+        for name, tensor in tensors.items()
+    ]
+
+
+def _tiles(manifest: Manifest) -> list[str]:
+    hints = manifest.tiles
+    trained = f", trained on {hints.trained} px" if hints.trained else ""
+    lines = [
+        f"  side {hints.preferred} px (at least {hints.smallest}, multiples of {hints.multiple}{trained}), "
+        f"overlap {hints.overlap} px",
+        f"  blend {hints.blend}: {BLENDS[hints.blend]}",
+    ]
+    if not hints.deviations:
+        return [*lines, "  tiled and untiled results are the same"]
+    return [*lines, *(f"  tiled differs from untiled: {clean(text)}" for text in hints.deviations)]
+
+
+def _licences(manifest: Manifest) -> list[str]:
+    if not manifest.licences:
+        return ["  unknown: the bundle names none"]
+    rows = [(clean(one.part), clean(one.licence), clean(one.attribution)) for one in manifest.licences]
+    return aligned(rows)
+
+
+def _provenance(manifest: Manifest) -> list[str]:
+    made = manifest.provenance
+    rows = [
+        (clean(source.name), size_text(source.bytes), f"sha256 {source.sha256[:SHORT]}") for source in made.sources
+    ]
+    versions = ", ".join(f"{clean(name)} {clean(version)}" for name, version in made.versions.items())
+    origin = f"  read as {clean(made.format)}, exported with {versions or 'unknown versions'}"
+    return [*aligned(rows), f"{origin}; manifest version {manifest.version}"]
+
+
+def _parity(manifest: Manifest) -> list[str]:
+    if not manifest.parity:
+        return ["  never compared with PyTorch"]
+    head = ("what", "precision", "cases", "max abs", "p99.9", "PSNR", "SSIM", "NaN", "tolerance", "verdict")
+    rows = [
+        (
+            clean(one.what),
+            one.precision,
+            str(one.cases),
+            f"{one.max_abs:.1e}",
+            f"{one.p99_9:.1e}",
+            "-" if one.psnr is None else f"{one.psnr:.1f} dB",
+            "-" if one.ssim is None else f"{one.ssim:.5f}",
+            str(one.nan_count),
+            f"{one.tolerance:.0e}",
+            "passed" if one.passed else "FAILED",
+        )
+        for one in manifest.parity
+    ]
+    return aligned([head, *rows])
+
+
+def _files(manifest: Manifest) -> list[str]:
+    rows = [
+        (name, size_text(record.bytes), f"sha256 {record.sha256[:SHORT]}")
+        for name, record in manifest.files.items()
+    ]
+    total = sum(record.bytes for record in manifest.files.values())
+    return [*aligned(rows), f"  in all {size_text(total)}; every digest was checked"]

@@ -1,0 +1,96 @@
+"""The flags that describe a checkpoint, shared by `lqhq export` and `lqhq parity`. Imports torch only when used."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lqhq.runtime.errors import EngineError, OptionError
+from lqhq.tools.cli.schedule_text import schedule_text
+
+if TYPE_CHECKING:
+    from lqhq.export.family import Family
+    from lqhq.export.settings import Settings
+
+__all__ = ["add_model_flags", "family_of", "read_config", "require_torch", "settings_of"]
+
+FAMILIES = ("indi",)  # for the help text only: the real list needs torch
+PACKAGES = ("torch", "onnx", "onnxscript", "safetensors", "diffusers")
+
+
+def add_model_flags(parser: argparse.ArgumentParser) -> None:
+    """`--format`, `--config`, `--time-scale`, `--schedule`, `--scale`, `--resize`, `--name`."""
+    add = parser.add_argument
+    add("--format", metavar="F", help="how the checkpoint is stored; found out where only one format fits")
+    add("--config", metavar="FILE", type=Path, help="JSON with what the weights cannot tell")
+    add("--time-scale", type=float, metavar="X", help="the network is fed t * X, t in (0, 1]")
+    add(
+        "--schedule",
+        action="append",
+        type=schedule_text,
+        metavar="NAME=...",
+        help="a way to sample, like fast=steps:1,noise:none or soft=steps:20,noise:brownian,eps:0.01; the first is the "
+        "default; repeat for more",
+    )
+    add("--scale", type=int, metavar="N", help="enlarge the image N times before the network (default: 1)")
+    add("--resize", choices=("bicubic", "bicubic_075"), help="how: a = -0.5 as Pillow, or -0.75 as OpenCV")
+    add("--name", metavar="NAME", help="the bundle's name (default: its folder's)")
+
+
+def require_torch() -> None:
+    """Raise `EngineError` with the command that installs what is missing."""
+    missing = [name for name in PACKAGES if util.find_spec(name) is None]
+    if missing:
+        raise EngineError(
+            "export",
+            found=f"no {', '.join(missing)}",
+            expected="PyTorch and its exporter",
+            mend="Install them: pip install 'lqhq[export]'.",
+        )
+
+
+def family_of(name: str) -> Family:
+    """The family of that name. Raises `OptionError`."""
+    from lqhq.export.families import FAMILIES as DECLARED
+
+    for family in DECLARED:
+        if family.name == name:
+            return family
+    raise OptionError(
+        "FAMILY",
+        found=repr(name),
+        expected=" or ".join(family.name for family in DECLARED),
+        mend="Give one of these.",
+    )
+
+
+def read_config(file: Path | None) -> dict[str, Any]:
+    """The content of `--config`. Raises `CheckpointError`."""
+    from lqhq.export.checkpoint import read_json_object
+
+    return read_json_object(file) if file else {}
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """The flags as settings, checked like a config file. Raises `OptionError`."""
+    import msgspec
+
+    from lqhq.export.settings import Settings
+
+    fields: dict[str, Any] = {
+        key: getattr(args, key) for key in ("time_scale", "scale", "resize", "name") if getattr(args, key) is not None
+    }
+    for name, body in args.schedule or ():
+        if name in fields.setdefault("schedules", {}):
+            raise OptionError(
+                "--schedule", found=f"{name!r} twice", expected="each name once", mend="Rename one of the two."
+            )
+        fields["schedules"][name] = body
+    try:
+        return msgspec.convert(fields, Settings)
+    except msgspec.ValidationError as error:
+        raise OptionError(
+            "flags", found=str(error), expected="fitting values", mend="`lqhq export --help` describes them."
+        ) from error

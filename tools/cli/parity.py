@@ -1,0 +1,92 @@
+"""`lqhq parity`: compare a bundle with the PyTorch model it came from, or with the goldens that it carries."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lqhq.runtime.bundle import Bundle, open_bundle
+from lqhq.runtime.errors import CheckpointError, OptionError
+from lqhq.runtime.parity import Report
+from lqhq.runtime.selfcheck import replay
+from lqhq.tools.cli.model_flags import family_of, read_config, require_torch
+
+__all__ = ["configure", "main"]
+
+EPILOG = """examples:
+  lqhq parity my-bundle                                  the stored reference arrays, no torch needed
+  lqhq parity my-bundle --checkpoint model.pt --image photo.png
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EPILOG
+    add = parser.add_argument
+    add("bundle", metavar="BUNDLE", help="folder written by `lqhq export`, or `demo`")
+    add("--checkpoint", metavar="CKPT", type=Path, help="what the bundle was exported from; needs torch")
+    add("--config", metavar="FILE", type=Path, help="JSON that must agree with what the bundle was exported with")
+    add("--image", metavar="FILE", action="append", type=Path, default=[], help="also compare on this image")
+    add("--threads", type=int, metavar="T", help="engine threads (default: all processors)")
+    add("--json", action="store_true", help="report as JSON on standard output")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the command; the exit code is 1 when the verdict is negative."""
+    bundle = open_bundle(args.bundle)
+    if args.checkpoint is None:
+        if args.image or args.config:
+            raise OptionError(
+                "--image" if args.image else "--config",
+                found="no --checkpoint",
+                expected="the checkpoint that the bundle came from",
+                mend="Give --checkpoint, or leave the option out.",
+            )
+        report = replay(bundle, threads=args.threads)
+    else:
+        report = _against_checkpoint(args, bundle)
+    if args.json:
+        sys.stdout.write(report.to_json().decode())
+    else:
+        print(report.table())
+    return 0 if report.passed else 1
+
+
+def _against_checkpoint(args: argparse.Namespace, bundle: Bundle) -> Report:
+    """Rebuild the network from the settings that the bundle stores, and refuse another checkpoint than its own."""
+    require_torch()
+    from lqhq.export.load import load_model
+    from lqhq.export.settings import merge_config
+    from lqhq.export.validate import validate
+
+    images = {file.name: _rgb(file) for file in args.image}
+    manifest = bundle.manifest
+    stored = manifest.provenance
+    config = merge_config(stored.config, read_config(args.config))
+    model = load_model(family_of(manifest.family), args.checkpoint, form=stored.format, config=config)
+    weights = {source.sha256 for source in model.sources}
+    if not weights & {source.sha256 for source in stored.sources}:
+        raise CheckpointError(
+            str(args.checkpoint),
+            found="files with other digests than the bundle's sources",
+            expected=", ".join(f"{source.name} {source.sha256[:12]}" for source in stored.sources),
+            mend="Give the checkpoint that the bundle was exported from.",
+        )
+    return validate(model, bundle, images=images, threads=args.threads)
+
+
+def _rgb(file: Path) -> NDArray[np.uint8]:
+    """An image file as `[H, W, 3]` uint8; alpha is left out, grey is repeated, 16 bits are cut to 8."""
+    from lqhq.runtime.image_file import read_image
+
+    pixels: NDArray[Any] = read_image(file).pixels
+    if pixels.dtype == np.uint16:
+        pixels = (pixels >> 8).astype(np.uint8)
+    colour = pixels[:, :, : 1 if pixels.shape[2] < 3 else 3]
+    return np.ascontiguousarray(np.broadcast_to(colour, (*colour.shape[:2], 3)))
