@@ -1,0 +1,10 @@
+"""The families that `lqhq export` knows."""
+
+from __future__ import annotations
+
+from lqhq.export.families import indi
+from lqhq.export.family import Family
+
+__all__ = ["FAMILIES"]
+
+FAMILIES: tuple[Family, ...] = (indi.FAMILY,)

@@ -1,0 +1,22 @@
+"""InDI (Delbracio, Milanfar, arXiv 2303.11435): a network that predicts the clean image from a mixture with the input."""
+
+from __future__ import annotations
+
+from lqhq.export.families.indi.load_diffusers import DIFFUSERS
+from lqhq.export.families.indi.load_guided import GUIDED
+from lqhq.export.families.indi.load_indiunet import INDIUNET
+from lqhq.export.families.indi.load_lqhq import LQHQ
+from lqhq.export.families.indi.load_sr3 import SR3
+from lqhq.export.families.indi.sampler import sample, schedule
+from lqhq.export.family import Family
+
+__all__ = ["FAMILY"]
+
+FAMILY = Family(
+    name="indi",
+    about="InDI: inversion by direct iteration",
+    pred="x0",
+    formats=(DIFFUSERS, GUIDED, SR3, INDIUNET, LQHQ),
+    schedule=schedule,
+    sample=sample,
+)

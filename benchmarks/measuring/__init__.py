@@ -1,0 +1,1 @@
+"""How the benchmarks measure: contenders in processes of their own, interleaved, compared round by round."""

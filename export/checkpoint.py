@@ -1,0 +1,243 @@
+"""Safe loading of weights: a file or a folder becomes named tensors, a config and digests; no code ever runs.
+
+Nothing here knows a network. What was chosen or set aside on the way is written down in `Checkpoint.notes`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import struct
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from lqhq.runtime.errors import CheckpointError
+from lqhq.runtime.manifest import SourceFile
+
+__all__ = ["MAX_BYTES", "Checkpoint", "open_checkpoint", "read_json_object"]
+
+MAX_BYTES = 64 << 30  # twice the largest restoration checkpoint that we know of, in fp32
+MAX_JSON_BYTES = 1 << 20  # a config is a few kilobytes
+PICKLES = (".pt", ".pth", ".bin", ".ckpt")
+SUFFIXES = (".safetensors", *PICKLES)
+PREFERRED = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin", "model.safetensors")
+# What torch.load raises on damaged or hostile files, found by cutting and flipping bytes of good ones.
+LOAD_ERRORS = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    OverflowError,
+    MemoryError,
+    AssertionError,
+    zipfile.BadZipFile,
+    struct.error,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """Named tensors as stored, the folder's config.json (empty for a lone file), source digests, and notes."""
+
+    path: Path
+    tensors: Mapping[str, Tensor]
+    config: Mapping[str, Any]
+    sources: tuple[SourceFile, ...]
+    notes: tuple[str, ...] = ()
+
+
+def open_checkpoint(path: Path, *, state_key: str | None = None) -> Checkpoint:
+    """Read a weights file, or a folder of config.json and one weights file (or a pipeline's `unet/`).
+
+    `state_key` chooses the state dict inside a file that holds several (`"ema"`, `"state_dict"`). Raises
+    `CheckpointError` for anything but tensors: files that need code, are damaged, too big or ambiguous.
+    """
+    if not path.exists():
+        raise CheckpointError(
+            str(path), found="nothing", expected="a weights file or a model folder", mend="Check the path."
+        )
+    notes: list[str] = []
+    weights, config_file = _inside_folder(path, notes) if path.is_dir() else (path, None)
+    _refuse_size(weights)
+    sources = tuple(_source(file) for file in (config_file, weights) if file is not None)
+    tensors = _read_tensors(weights, state_key, notes)
+    _refuse_unusable(weights, tensors)
+    config = read_json_object(config_file) if config_file else {}
+    return Checkpoint(path=path, tensors=tensors, config=config, sources=sources, notes=tuple(notes))
+
+
+def read_json_object(file: Path) -> dict[str, Any]:
+    """A JSON object of at most 1 MiB. Raises `CheckpointError` for anything else."""
+    expected = "a JSON object"
+    mend = "Give a JSON file like {\"time_scale\": 1.0, ...}; docs/guide/export.md lists the keys."
+    try:
+        size = file.stat().st_size
+        if size > MAX_JSON_BYTES:
+            raise CheckpointError(
+                str(file), found=f"{size} bytes", expected=f"at most {MAX_JSON_BYTES} bytes of JSON", mend=mend
+            )
+        data = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(str(file), found=f"{error}", expected=expected, mend=mend) from error
+    if not isinstance(data, dict):
+        raise CheckpointError(str(file), found=type(data).__name__, expected=expected, mend=mend)
+    return data
+
+
+def _inside_folder(folder: Path, notes: list[str]) -> tuple[Path, Path | None]:
+    """The weights and config.json of a model folder, or of the `unet/` of a pipeline folder."""
+    if not (folder / "config.json").exists() and (folder / "unet").is_dir():
+        others = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name.startswith("unet") and p.name != "unet")
+        if others:
+            raise CheckpointError(
+                str(folder),
+                found=f"unet and {', '.join(others)}",
+                expected="one network",
+                mend=f"Give the one you mean, for example {folder / others[0]}.",
+            )
+        folder = folder / "unet"
+        notes.append("took the folder unet/ of a pipeline")
+    config = folder / "config.json"
+    files = sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES and p.is_file())
+    chosen = next((folder / name for name in PREFERRED if (folder / name) in files), None)
+    if chosen is None and len(files) == 1:
+        chosen = files[0]
+    if chosen is None:
+        shards = any(p.name.endswith(".index.json") for p in folder.iterdir())
+        raise CheckpointError(
+            str(folder),
+            found=("shards with an index" if shards else ", ".join(p.name for p in files) or "no weights file"),
+            expected=f"one weights file ({', '.join(SUFFIXES)})",
+            mend="Save the model unsharded, or give the weights file itself.",
+        )
+    if len(files) > 1:
+        notes.append(f"took {chosen.name}; left {', '.join(p.name for p in files if p != chosen)}")
+    return chosen, config if config.is_file() else None
+
+
+def _refuse_size(file: Path) -> None:
+    """Limits that hold before a byte is parsed; a deflated zip could grow without bound."""
+    size = file.stat().st_size
+    if file.suffix in PICKLES and zipfile.is_zipfile(file):
+        try:
+            with zipfile.ZipFile(file) as archive:
+                size = max(size, sum(info.file_size for info in archive.infolist()))
+        except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
+            raise _unreadable(file, error) from error
+    if not 0 < size <= MAX_BYTES:
+        raise CheckpointError(
+            str(file), found=f"{size} bytes", expected=f"1 to {MAX_BYTES} bytes", mend="Check the file."
+        )
+
+
+def _source(file: Path) -> SourceFile:
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return SourceFile(name=file.name, sha256=digest, bytes=file.stat().st_size)
+
+
+def _read_tensors(file: Path, state_key: str | None, notes: list[str]) -> dict[str, Tensor]:
+    data: object
+    try:
+        if file.suffix == ".safetensors":
+            data = load_file(file, device="cpu")
+        elif file.suffix in PICKLES:
+            with warnings.catch_warnings():  # torch warns about TorchScript and old pickles; both end in an error or load
+                warnings.simplefilter("ignore")
+                data = torch.load(file, weights_only=True, map_location="cpu")
+        else:
+            raise CheckpointError(
+                str(file),
+                found=f"a file ending in {file.suffix!r}",
+                expected=f"one of {', '.join(SUFFIXES)}",
+                mend="Give the weights file or the model folder.",
+            )
+    except SafetensorError as error:
+        raise _unreadable(file, error) from error
+    except LOAD_ERRORS as error:
+        raise _unreadable(file, error) from error
+    return _flat(file, data, state_key, notes)
+
+
+def _unreadable(file: Path, error: Exception) -> CheckpointError:
+    first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    return CheckpointError(
+        str(file),
+        found=f"a file that cannot be read as plain weights ({first})",
+        expected="safetensors, or a PyTorch file that holds tensors only",
+        mend="Get an undamaged copy; if it needs code to load (a whole module, TorchScript), save "
+        "`module.state_dict()` where you trust the file.",
+    )
+
+
+def _flat(file: Path, data: object, state_key: str | None, notes: list[str]) -> dict[str, Tensor]:
+    """The flat dict of tensors in `data`, or at `state_key` in it."""
+    if not isinstance(data, Mapping):
+        raise CheckpointError(
+            str(file),
+            found=f"a {type(data).__name__}",
+            expected="a state dict (names to tensors)",
+            mend="Save `module.state_dict()` instead.",
+        )
+    if state_key is not None:
+        if not isinstance(data.get(state_key), Mapping):
+            raise CheckpointError(
+                str(file),
+                found=f"no state dict at {state_key!r} among {_shown(data)}",
+                expected="a state dict at state_key",
+                mend="Correct or leave out state_key.",
+            )
+        notes.append(f"took {state_key!r} of {_shown(data)}")
+        data = data[state_key]
+    odd = [key for key, value in data.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
+    if odd or not data:
+        nested = [repr(key) for key, value in data.items() if isinstance(value, Mapping)]
+        raise CheckpointError(
+            str(file),
+            found=f"keys {_shown(data)}, not all tensors",
+            expected="a flat state dict (names to tensors)",
+            mend=f'Choose one with "state_key" in --config: {" or ".join(nested)}.'
+            if nested
+            else "Save `module.state_dict()` instead.",
+        )
+    return dict(data)
+
+
+def _shown(data: Mapping[Any, Any]) -> str:
+    keys = [str(key)[:80] for key in list(data)[:8]]
+    return ", ".join(keys) + (f" and {len(data) - 8} more" if len(data) > 8 else "") if keys else "none"
+
+
+def _refuse_unusable(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Only dense CPU tensors that own what they show, and only finite numbers."""
+    for name, tensor in tensors.items():
+        fault = None
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+            fault = f"a {tensor.layout} tensor on {tensor.device}"
+        elif tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            # A stride of zero would let a small file claim any amount of memory.
+            fault = f"shape {tuple(tensor.shape)} over {tensor.untyped_storage().nbytes()} bytes"
+        elif tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            fault = "NaN or infinite values"
+        if fault:
+            raise CheckpointError(
+                f"{file}: {name}",
+                found=fault,
+                expected="a dense tensor of finite numbers",
+                mend="The file is damaged or its training diverged; use another checkpoint.",
+            )

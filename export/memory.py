@@ -1,0 +1,62 @@
+"""Measures what the engine takes: peak bytes = fixed + per_pixel * pixels of a tile * batch.
+
+Each size runs in a process of its own, because a process never gives its peak back.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from lqhq.export.family import Network
+from lqhq.runtime.errors import EngineError
+from lqhq.runtime.manifest import Memory
+
+__all__ = ["fit", "measure_memory"]
+
+SAFETY = 1.25  # the engine's arena grows in steps, and other machines have other thread counts
+SIDES = (64, 128, 320)  # two are used: the largest whose attention stays below SCORE_BYTES, and the one before it
+SCORE_BYTES = 256 << 20
+LIMIT_S = 300
+
+
+def measure_memory(graph: Path, network: Network) -> Memory:
+    """Peak memory of `graph` on this machine's CPU for tiles up to the preferred one, with a quarter on top.
+
+    Raises `EngineError` when a measuring process fails.
+    """
+    small = [side for side in SIDES[1:] if network.per_pair * side**4 <= SCORE_BYTES]
+    high = SIDES.index(small[-1]) if small else 1
+    sides = [max(network.smallest, -(-side // network.multiple) * network.multiple) for side in SIDES[high - 1 : high + 1]]
+    if sides[0] == sides[1]:
+        sides[1] *= 2
+    points = [(side * side, _peak(graph, side)) for side in sides]
+    return fit(points, per_pair=network.per_pair, preferred=network.preferred**2)
+
+
+def fit(points: list[tuple[int, int]], *, per_pair: float, preferred: int) -> Memory:
+    """The line over pixels through two (pixels, bytes) points, times `SAFETY`.
+
+    Attention's share, `per_pair` * pixels^2, is known and taken out of the points; it comes back as the chord up to
+    `preferred` pixels, so the line lies above the curve for every tile up to that size (and below it beyond).
+    """
+    (small, low), (large, high) = ((pixels, used - per_pair * pixels**2) for pixels, used in points)
+    slope = max(high - low, 1.0) / (large - small)
+    fixed = max(low - slope * small, 1.0)
+    return Memory(fixed=round(SAFETY * fixed), per_pixel=SAFETY * (slope + per_pair * preferred))
+
+
+def _peak(graph: Path, side: int) -> int:
+    command = [sys.executable, "-m", "lqhq.export.memory_probe", str(graph), str(side), str(side)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT_S)
+        return int(done.stdout)
+    except (subprocess.SubprocessError, OSError, ValueError) as error:
+        detail = str(getattr(error, "stderr", "") or error).strip()
+        raise EngineError(
+            f"measuring memory at {side}x{side}",
+            found=detail.splitlines()[-1][:300] if detail else type(error).__name__,
+            expected="a run of the exported graph",
+            mend="Close other programs, or export on a machine with more memory.",
+        ) from error

@@ -1,0 +1,40 @@
+"""Child of `memory.py`: runs a graph once at one size and prints this process's peak memory in bytes.
+
+    python -m lqhq.export.memory_probe GRAPH HEIGHT WIDTH
+
+Imports what the runtime imports, no torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from lqhq.runtime.engines.onnx import OnnxSession
+from lqhq.runtime.machine import cpu_count
+
+__all__ = ["peak_bytes"]
+
+
+def peak_bytes() -> int:
+    """Highest resident memory of this process, from /proc.
+
+    Not getrusage: a child's ru_maxrss starts at what its parent held when it forked, which here is a process with torch.
+    """
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise OSError("/proc/self/status has no VmHWM")
+
+
+def _run(graph: Path, height: int, width: int) -> None:
+    with OnnxSession(graph, threads=cpu_count()) as session:
+        state = np.zeros((1, 3, height, width), np.float32)
+        session.run({"state": state, "t": np.ones(1, np.float32)})
+
+
+if __name__ == "__main__":
+    _run(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    print(peak_bytes())

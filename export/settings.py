@@ -1,0 +1,185 @@
+"""What the weights cannot say: time scale, schedules, scale, pixels, licences. From `--config`, or from flags.
+
+Nothing here is guessed: a missing value is an error that names the key and the flag; a value given twice must agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from lqhq.runtime.errors import CheckpointError, OptionError
+from lqhq.runtime.manifest import Licence, Pixels
+
+__all__ = ["Sampling", "Settings", "TileSettings", "join", "merge_config", "require", "sampling", "split_config"]
+
+NoiseRule = Literal["none", "const", "brownian", "renoise"]
+Finite = Annotated[float, Meta(ge=-1e9, le=1e9)]
+Positive = Annotated[float, Meta(gt=0, le=1e9)]
+Side = Annotated[int, Meta(ge=1, le=1 << 16)]
+
+
+class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Immutable, named, closed; what equals its default is not written."""
+
+
+class Sampling(Strict, kw_only=True):
+    """One named way to sample: `steps` uniform steps, or a `grid` of times from 1 to 0 (one more than steps).
+
+    `noise` is the rule, `eps` its size in the network's pixel range, `clip` the bound on the network's output
+    ("none" says that there is none even where `clip_denoised` is set).
+    """
+
+    steps: Annotated[int, Meta(ge=1, le=10_000)] | None = None
+    grid: tuple[Finite, ...] | None = None
+    noise: NoiseRule | None = None
+    eps: Annotated[float, Meta(ge=0, le=1e3)] | None = None
+    clip: Positive | Literal["none"] | None = None
+
+    @property
+    def bound(self) -> float | None:
+        return None if self.clip is None or isinstance(self.clip, str) else self.clip
+
+
+class TileSettings(Strict, kw_only=True):
+    """Overrides of the network's own tile hints, in pixels of the prepared image."""
+
+    preferred: Side | None = None
+    overlap: Annotated[int, Meta(ge=0, le=1 << 16)] | None = None
+    blend: Literal["each", "final"] | None = None
+    trained: Side | None = None
+
+
+class Settings(Strict, kw_only=True):
+    """lqhq's own keys of a config file. None means not given.
+
+    `time_scale`: the network is fed t * time_scale, t in (0, 1]. `eps` and `clip_denoised` are for schedules that
+    do not state their own. `state_key` and `key_prefix` choose the tensors inside the file.
+    """
+
+    time_scale: Positive | None = None
+    schedules: Annotated[dict[str, Sampling], Meta(min_length=1, max_length=64)] | None = None
+    default_schedule: str | None = None
+    eps: Annotated[float, Meta(ge=0, le=1e3)] | None = None
+    clip_denoised: bool | None = None
+    scale: Annotated[int, Meta(ge=1, le=16)] | None = None
+    resize: Literal["bicubic", "bicubic_075"] | None = None
+    pixels: Pixels | None = None
+    quantize: Literal["round", "truncate"] | None = None
+    tiles: TileSettings | None = None
+    licences: tuple[Licence, ...] | None = None
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")] | None = None
+    task: Literal["super-resolution", "restoration", "degradation"] | None = None
+    state_key: str | None = None
+    key_prefix: str | None = None
+
+
+def merge_config(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Both configs together. Raises `CheckpointError` where they disagree."""
+    for key in first.keys() & second.keys():
+        if first[key] != second[key]:
+            raise CheckpointError(
+                f"--config: {key}",
+                found=f"{second[key]!r} here and {first[key]!r} in the checkpoint's own config.json",
+                expected="one value",
+                mend="Remove one of the two.",
+            )
+    return {**first, **second}
+
+
+def split_config(config: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
+    """lqhq's own keys, checked, and the rest, which belongs to the network. Raises `CheckpointError`."""
+    own = {key: value for key, value in config.items() if key in Settings.__struct_fields__}
+    rest = {key: value for key, value in config.items() if key not in own}
+    try:
+        return msgspec.convert(own, Settings), rest
+    except msgspec.ValidationError as error:
+        raise CheckpointError(
+            "--config",
+            found=str(error),
+            expected="lqhq's keys with fitting values",
+            mend="docs/guide/export.md lists the keys and their values.",
+        ) from error
+
+
+def join(file: Settings, flags: Settings) -> Settings:
+    """Flags over file. Raises `OptionError` where both give a value and the values differ."""
+    fields = {}
+    for key in Settings.__struct_fields__:
+        ours, theirs = getattr(file, key), getattr(flags, key)
+        if key == "schedules" and ours and theirs:
+            theirs = _joined_schedules(ours, theirs)
+        elif None not in (ours, theirs) and ours != theirs:
+            raise _conflict(f"--{key.replace('_', '-')}", ours, theirs)
+        fields[key] = ours if theirs is None else theirs
+    return Settings(**fields)
+
+
+def _joined_schedules(file: dict[str, Sampling], flags: dict[str, Sampling]) -> dict[str, Sampling]:
+    for name in file.keys() & flags.keys():
+        if file[name] != flags[name]:
+            raise _conflict(f"--schedule {name}", file[name], flags[name])
+    return {**file, **flags}
+
+
+def _conflict(flag: str, file: object, given: object) -> OptionError:
+    return OptionError(
+        flag, found=f"{given!r}, but {file!r} in the config", expected="one value", mend="Remove one of the two."
+    )
+
+
+def require(settings: Settings) -> None:
+    """Raise `CheckpointError` for the first value that an export needs and nobody gave."""
+    needs = [
+        ("time_scale", settings.time_scale is None, "--time-scale X (1 if the network is fed t in (0, 1], 1000 for timesteps)"),
+        ("schedules", not settings.schedules, "--schedule NAME=steps:5,noise:none"),
+        ("resize", settings.resize is None and (settings.scale or 1) > 1, "--resize bicubic (or bicubic_075)"),
+        (
+            "default_schedule",
+            settings.default_schedule is not None and settings.default_schedule not in (settings.schedules or {}),
+            f"one of {', '.join(settings.schedules or {})}",
+        ),
+    ]
+    for key, missing, mend in needs:
+        if missing:
+            raise CheckpointError(
+                key,
+                found="no usable value",
+                expected=f"{key} in the config: the weights do not tell it",
+                mend=f'Put "{key}" into --config, or give {mend}.',
+            )
+    if settings.resize is not None and (settings.scale or 1) == 1:
+        raise OptionError("resize", found=settings.resize, expected="none: scale is 1", mend="Give --scale, or leave it out.")
+
+
+def sampling(name: str, given: Sampling, settings: Settings) -> Sampling:
+    """`given` with `eps` and `clip_denoised` of the settings filled in where it is silent.
+
+    The rule `renoise` never inherits a clip: the code base that has `clip_denoised` (scSplit) clamps in its older
+    sampler (none, const, brownian) and not in the one that draws fresh noise at every step.
+    """
+    noise, eps = given.noise, given.eps
+    if noise is None and (eps or settings.eps):
+        raise CheckpointError(
+            f"schedules.{name}.noise",
+            found=f"no noise rule, but eps {eps or settings.eps}",
+            expected="the rule of the training: none, const, brownian or renoise",
+            mend=f"Give --schedule {name}=steps:N,noise:RULE.",
+        )
+    noise = noise or "none"
+    if noise != "none" and eps is None:
+        eps = settings.eps
+        if eps is None:
+            raise CheckpointError(
+                f"schedules.{name}.eps",
+                found=f"noise {noise} without its size",
+                expected="eps, as in training",
+                mend=f"Give --schedule {name}=steps:N,noise:{noise},eps:0.01.",
+            )
+    clip = given.clip
+    if clip is None and settings.clip_denoised and noise != "renoise":
+        clip = 1.0
+    return Sampling(steps=given.steps, grid=given.grid, noise=noise, eps=eps or 0.0, clip=clip)

@@ -1,0 +1,84 @@
+"""Every example runs, in a child process, as its first lines say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pyvips
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "examples"
+SCALE = 4
+
+# script -> what its output must hold, for those that need no arguments
+WITHOUT_ARGUMENTS = {
+    "inspect_bundle.py": (
+        "super-resolution, x4",
+        "graph denoise.fp32",
+        "schedule fast (default)",
+        "licence of",
+    ),
+    "restore_array.py": ("(72, 96, 3) uint8 -> (288, 384, 3) uint8", "same seed, same bytes: True", "fast"),
+}
+WITH_ARGUMENTS = {"before_after.py"}
+
+
+def run(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", EXAMPLES / script, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def images(folder: Path) -> tuple[Path, Path]:
+    """A small image of a square, and the same x4 by nearest neighbour: hard edges, unlike bicubic ones."""
+    lq, hq = folder / "lq.png", folder / "hq.png"
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[15:25, 25:35] = (200, 100, 50)
+    pyvips.Image.new_from_array(pixels).write_to_file(str(lq))
+    pyvips.Image.new_from_array(pixels.repeat(SCALE, 0).repeat(SCALE, 1)).write_to_file(str(hq))
+    return lq, hq
+
+
+def test_no_example_is_left_out() -> None:
+    assert {file.name for file in EXAMPLES.glob("*.py")} == WITH_ARGUMENTS | set(WITHOUT_ARGUMENTS)
+
+
+@pytest.mark.parametrize("script", WITHOUT_ARGUMENTS)
+def test_runs_without_arguments(script: str) -> None:
+    ran = run(script)
+    assert ran.returncode == 0, ran.stderr
+    for expected in WITHOUT_ARGUMENTS[script]:
+        assert expected in ran.stdout
+
+
+def test_before_after_shows_bicubic_left_and_hq_right(tmp_path: Path) -> None:
+    lq, hq = images(tmp_path)
+    target = tmp_path / "picture.png"
+    ran = run("before_after.py", lq, hq, target)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.split() == [str(target)]
+    picture = pyvips.Image.new_from_file(str(target)).numpy()
+    assert picture.shape[1:] == (1280, 3)
+    details = picture[-600:, :, 0]
+    assert len(np.unique(details[:, :600])) > 2  # bicubic: soft edges
+    assert set(np.unique(details[:, 680:])) == {0, 200}
+
+
+def test_before_after_refuses_images_that_do_not_match(tmp_path: Path) -> None:
+    lq, hq = images(tmp_path)
+    ran = run("before_after.py", hq, lq, tmp_path / "picture.png")
+    assert ran.returncode == 1
+    assert "expected a multiple of 160 x 240" in ran.stderr
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["hq.png", "lq.png"]
+
+
+def test_planted_failure_is_seen(tmp_path: Path) -> None:
+    assert run("inspect_bundle.py", tmp_path).returncode != 0
