@@ -49,8 +49,7 @@ class _Request:
 
     def peak(self, plan: TilePlan) -> int:
         """Engine, image and result, one band of blended rows, the tile's own states."""
-        memory = self.manifest.memory
-        engine = memory.fixed + memory.per_pixel * plan.tile.pixels
+        engine = self.manifest.memory.peak(plan.tile.pixels)
         band = 3 * FLOAT * plan.tile.height * plan.canvas.width
         tiles = 3 * FLOAT * plan.tile.pixels * (3 + self.depth)
         whole = 3 * FLOAT * plan.canvas.pixels * (2 + 2 * self.depth) if self.whole_state else 0
@@ -85,8 +84,8 @@ def choose_tiles(
 ) -> Choice:
     """A plan for `canvas` within `budget_bytes`. `tile` is a side in pixels of the prepared image, or "auto".
 
-    "auto" takes the preferred tile, or the whole image where the manifest says that tiles change the result and
-    memory allows it. Raises `LimitError` with the tile that would fit when the one asked for does not, and with
+    "auto" takes the preferred tile, or, where a pixel depends on all of its tile (`reach` None), the whole image as
+    long as memory allows it. Raises `LimitError` with the tile that would fit when the one asked for does not, and with
     the memory that is needed when none does.
     """
     hints = manifest.tiles
@@ -102,7 +101,7 @@ def choose_tiles(
         )
     longest = max(canvas)
     # A canvas a little longer than the preferred tile is run whole: two tiles would cost more in overlap.
-    whole = bool(hints.deviations) or longest <= hints.preferred * 5 // 4
+    whole = hints.reach is None or longest <= hints.preferred * 5 // 4
     ceiling = longest if whole else hints.preferred
     side = _largest(request, overlap, budget_bytes, ceiling)
     if side is None:

@@ -112,8 +112,9 @@ class Quantize(Strict, frozen=True, kw_only=True, tag="quantize", tag_field="op"
 class TileHints(Strict, frozen=True, kw_only=True):
     """What a tile plan must and should respect, in pixels of the prepared image (what the network sees).
 
-    `overlap` is what neighbours share; `trained` the training crop where known; `deviations` says in words why a
-    tiled result is not the untiled one, measured by the seam test.
+    `overlap` is what neighbours share; `trained` the training crop where known; `reach` how far a pixel of the result
+    sees, None where it depends on all of its tile; `deviations` says in words why a tiled result is not the untiled
+    one, measured by the seam test.
     """
 
     multiple: Side
@@ -122,6 +123,7 @@ class TileHints(Strict, frozen=True, kw_only=True):
     overlap: Annotated[int, Meta(ge=0, le=1 << 16)]
     blend: Literal["each", "final"]
     trained: Side | None = None
+    reach: Side | None = None
     deviations: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -133,10 +135,18 @@ class TileHints(Strict, frozen=True, kw_only=True):
 
 
 class Memory(Strict, frozen=True, kw_only=True):
-    """Measured at export: peak bytes of the engine = `fixed` + `per_pixel` * pixels of a tile * batch."""
+    """Measured at export: peak bytes of the engine = `fixed` + (`per_pixel` * P + `per_pair` * P * P) * batch.
+
+    P is the pixels of a tile; `per_pair` is attention's share, zero for a network without.
+    """
 
     fixed: Positive
     per_pixel: Annotated[float, Meta(gt=0)]
+    per_pair: Annotated[float, Meta(ge=0)] = 0.0
+
+    def peak(self, pixels: int) -> float:
+        """Bytes that the engine takes for one tile of `pixels`."""
+        return self.fixed + self.per_pixel * pixels + self.per_pair * pixels**2
 
 
 class Licence(Strict, frozen=True, kw_only=True):

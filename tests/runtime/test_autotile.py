@@ -14,7 +14,7 @@ from lqhq.runtime.manifest import Manifest, Memory, TileHints
 
 @pytest.fixture
 def manifest(tiny_bundle) -> Manifest:
-    hints = TileHints(multiple=4, smallest=8, preferred=64, overlap=8, blend="final")
+    hints = TileHints(multiple=4, smallest=8, preferred=64, overlap=8, blend="final", reach=9)
     memory = Memory(fixed=1_000_000, per_pixel=1000.0)
     return msgspec.structs.replace(open_bundle(tiny_bundle()).manifest, tiles=hints, memory=memory)
 
@@ -38,7 +38,7 @@ def test_a_canvas_hardly_longer_than_the_preferred_tile_is_run_whole(manifest):
 
 
 def test_where_tiles_change_the_result_the_whole_image_is_run_while_memory_allows(manifest):
-    hints = msgspec.structs.replace(manifest.tiles, deviations=("attention",))
+    hints = msgspec.structs.replace(manifest.tiles, reach=None)
     global_ = msgspec.structs.replace(manifest, tiles=hints)
     assert choose(global_, Size(400, 400)).reason == "the whole image"
     small = choose(global_, Size(400, 400), budget=60_000_000)
@@ -65,6 +65,14 @@ def test_a_tile_too_large_for_the_budget_names_one_that_fits(manifest):
         choose(manifest, Size(400, 400), tile=200, budget=8_000_000)
     fits = int(caught.value.mend.split("--tile ")[1].rstrip("."))
     assert choose(manifest, Size(400, 400), tile=fits, budget=8_000_000).plan.tile.height == fits
+
+
+def test_attention_costs_the_square(manifest):
+    square = msgspec.structs.replace(manifest, memory=Memory(fixed=1, per_pixel=1.0, per_pair=2.0))
+    assert square.memory.peak(10) == 211
+    linear = msgspec.structs.replace(manifest, memory=Memory(fixed=1, per_pixel=1.0))
+    size = Size(40, 40)
+    assert choose(square, size).peak_bytes - choose(linear, size).peak_bytes == 2 * 1600**2
 
 
 def test_a_tile_as_asked_is_not_changed(manifest):

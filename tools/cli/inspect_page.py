@@ -47,14 +47,15 @@ def _head(manifest: Manifest) -> list[str]:
     low, high = manifest.pixels.range
     scale = f" x{manifest.scale}" if manifest.scale != 1 else ""
     side = manifest.tiles.preferred
-    need = manifest.memory.fixed + manifest.memory.per_pixel * side * side
+    need = manifest.memory.peak(side * side)
+    squared = f" + {manifest.memory.per_pair:g} per squared tile pixel" if manifest.memory.per_pair else ""
     rows = [
         ("pixels", f"{manifest.pixels.order.upper()}, {low:g} to {high:g} inside the graphs"),
         ("prepare", "; ".join(_step(step) for step in manifest.prepare)),
         ("finish", "; ".join(_step(step) for step in manifest.finish)),
         (
             "memory",
-            f"{size_text(manifest.memory.fixed)} + {manifest.memory.per_pixel:g} bytes per tile pixel: "
+            f"{size_text(manifest.memory.fixed)} + {manifest.memory.per_pixel:g} bytes per tile pixel{squared}: "
             f"about {size_text(round(need))} for one {side} px tile",
         ),
     ]
@@ -101,8 +102,10 @@ def _tiles(manifest: Manifest) -> list[str]:
         f"overlap {hints.overlap} px",
         f"  blend {hints.blend}: {BLENDS[hints.blend]}",
     ]
-    if not hints.deviations:
-        return [*lines, "  tiled and untiled results are the same"]
+    if hints.reach is None:
+        lines.append("  a pixel depends on all of its tile: the image is run whole while memory allows")
+    else:
+        lines.append(f"  a pixel depends on {hints.reach} px around it; a blended tile sees {hints.overlap // 4} px or more")
     return [*lines, *(f"  tiled differs from untiled: {clean(text)}" for text in hints.deviations)]
 
 
