@@ -11,6 +11,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 	&& { echo $$p; break; }; done)
 PYTEST_FLAGS ?=
 PHOTO ?= examples/photo.png
+# Corner of the enlarged detail: an eye. For a photo of yours: make PHOTO=my.jpg DETAIL= demo
+DETAIL ?= 310,500
 OUT ?= out
 
 RUN := .venv-run
@@ -47,7 +49,7 @@ $(DEV)/ready: pyproject.toml
 demo: $(RUN)/ready
 	@mkdir -p $(OUT)
 	$(RUN)/bin/lqhq upscale demo $(PHOTO) -o $(OUT)/photo_x4.png
-	@$(RUN)/bin/python examples/before_after.py $(PHOTO) $(OUT)/photo_x4.png $(OUT)/before_after.png
+	@$(RUN)/bin/python examples/before_after.py $(PHOTO) $(OUT)/photo_x4.png $(OUT)/before_after.png $(DETAIL:%=--detail %)
 	@echo 'x4 image:      $(OUT)/photo_x4.png'
 	@echo 'before/after:  $(OUT)/before_after.png (left bicubic, right lqhq)'
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Callable
@@ -59,18 +60,42 @@ def write_image(path: str | os.PathLike[str], image: ImageFile, *, quality: int 
 def _write_whole(target: Path, kind: str, image: ImageFile, quality: int) -> None:
     # Short and of our own making: the target's name may already be as long as names may be.
     partial = target.with_name(f".lqhq-{secrets.token_hex(8)}.part")
-    file = partial.open("x+b")
     try:
-        with file:
+        with _open_nameless(partial) as file:
             vips = _to_vips(image, kind)
             # Where there is no EXIF, the library would make one up.
             keep = KEEP_ALL if vips.get_typeof("exif-data") else KEEP_ALL - KEEP_EXIF
             SAVERS[kind](vips, file, quality, keep)
             if kind == "TIFF" and image.exif is not None and not _is_big(vips):
                 add_exif(file, image.exif, vips.width, vips.height)
+            if not partial.exists():
+                file.flush()
+                _name(file, partial)
         partial.replace(target)
     finally:  # after the replacement there is nothing to remove; an error or an interrupt leaves a part
         partial.unlink(missing_ok=True)
+
+
+def _open_nameless(partial: Path) -> BinaryIO:
+    """A new file in the folder of `partial`, without a name yet: not even a killed process leaves it behind.
+
+    Where the file system has no such files, it is `partial` itself.
+    """
+    try:
+        return open(os.open(partial.parent, os.O_TMPFILE | os.O_RDWR, 0o666), "w+b")
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL):
+            raise
+        return partial.open("x+b")
+
+
+def _name(file: BinaryIO, path: Path) -> None:
+    # With a folder's descriptor Python calls linkat(AT_SYMLINK_FOLLOW); plain os.link would link the symbolic link.
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.link(f"/proc/self/fd/{file.fileno()}", path.name, dst_dir_fd=folder)
+    finally:
+        os.close(folder)
 
 
 def _failed(target: Path, found: str) -> ImageError:

@@ -33,7 +33,7 @@ def sources() -> list[Path]:
 def documents() -> list[Path]:
     """What people read in the repository; `docs/reference/` is generated, so nothing may link into it."""
     below = [file for file in sorted((ROOT / "docs").rglob("*.md")) if "reference" not in file.parts]
-    return [*sorted(ROOT.glob("*.md")), *below, ROOT / "examples/README.md"]
+    return [*sorted(ROOT.glob("*.md")), *below, *sorted((ROOT / "examples").glob("*.md"))]
 
 
 def anchors(text: str) -> set[str]:

@@ -72,6 +72,15 @@ def test_before_after_shows_bicubic_left_and_hq_right(tmp_path: Path) -> None:
     assert set(np.unique(details[:, 680:])) == {0, 200}
 
 
+def test_before_after_takes_the_detail_that_is_asked_for(tmp_path: Path) -> None:
+    lq, hq = images(tmp_path)
+    target = tmp_path / "picture.png"
+    assert run("before_after.py", lq, hq, target, "--detail", "0,0").returncode == 0
+    details = pyvips.Image.new_from_file(str(target)).numpy()[-600:, :, 0]
+    assert not details[:300, 700:900].any()  # the image's own corner, which is black
+    assert "expected TOP,LEFT" in run("before_after.py", lq, hq, target, "--detail", "left").stderr
+
+
 def test_before_after_refuses_images_that_do_not_match(tmp_path: Path) -> None:
     lq, hq = images(tmp_path)
     ran = run("before_after.py", hq, lq, tmp_path / "picture.png")

@@ -205,7 +205,7 @@ def write_checkpoint(out: Path, network: FilmResNet) -> None:
         **CONFIG,
         "time_scale": 1.0,
         "scale": SCALE,
-        "prepare": {"resize": "bicubic", "factor": SCALE},
+        "resize": "bicubic",
         "schedules": {"fast": {"steps": 1}},
     }
     (out / "config.json").write_text(json.dumps(config, indent=1) + "\n")

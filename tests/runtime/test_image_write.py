@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -178,13 +182,13 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path, monkeypatch, suffi
     def stop(vips, file, quality, keep):
         file.write(b"half of it")
         file.flush()
-        seen.extend(entry.name for entry in tmp_path.iterdir())
+        seen.append(path.read_bytes())
         raise error
 
     monkeypatch.setattr(image_write, "SAVERS", dict.fromkeys(image_write.SAVERS, stop))
     with pytest.raises(ImageError if error is OSError else error):
         write_image(path, ImageFile(pixels=noise()))
-    assert len(seen) == 2  # it was going into a file beside the target
+    assert seen == [b"what was there"]  # it was going into another file
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
     assert path.read_bytes() == b"what was there"
 
@@ -222,3 +226,28 @@ def test_views_are_written_as_they_look(tmp_path):
     pixels = noise()[::-1, ::2, ::-1]
     write_image(tmp_path / "out.png", ImageFile(pixels=pixels))
     assert np.array_equal(read_image(tmp_path / "out.png").pixels, pixels)
+
+
+def test_a_killed_write_leaves_nothing(tmp_path: Path) -> None:
+    """`kill -9` while the encoder runs: the file has no name yet, so the folder stays empty."""
+    code = (
+        "import os, signal, numpy, sys; from pathlib import Path; from lqhq.runtime import image_write as w\n"
+        "from lqhq.runtime.image_file import ImageFile\n"
+        "w.SAVERS['PNG'] = lambda vips, file, quality, keep: (file.write(b'half'), file.flush(), os.kill(os.getpid(), signal.SIGKILL))\n"
+        "w.write_image(Path(sys.argv[1]) / 'x.png', ImageFile(pixels=numpy.zeros((4, 4, 3), numpy.uint8)))"
+    )
+    child = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert child.returncode == -signal.SIGKILL
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_systems_without_nameless_files_work_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(*_: object) -> int:
+        raise OSError(errno.EOPNOTSUPP, "not supported")
+
+    pixels = np.full((4, 4, 3), 7, np.uint8)
+    monkeypatch.setattr(os, "open", unsupported)
+    write_image(tmp_path / "x.png", ImageFile(pixels=pixels))
+    monkeypatch.undo()
+    assert np.array_equal(read_image(tmp_path / "x.png").pixels, pixels)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.png"]
