@@ -275,7 +275,9 @@ def train(photos: Path, out: Path, minutes: float, resume: bool, seed: int) -> N
             write_checkpoint(out, average)
     write_checkpoint(out, average)
     table = validate(average, validation, LinearFilter(training))
-    report = {"steps": step, "patches": step * count, "minutes": minutes, "device": device}
+    parameters = sum(weight.numel() for weight in network.parameters())
+    report = {"steps": step, "patches": step * count, "side": side, "minutes": minutes}
+    report |= {"device": device, "parameters": parameters}
     report |= {"curve": curve, "validation": table}
     (out / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     print(json.dumps({k: {m: v[m] for m in ("psnr_y", "ssim")} for k, v in table.items()}, indent=1))

@@ -43,4 +43,7 @@ def pack(
         np.rint(values, out=values)
     if bgr and channels == 3:
         values = values[::-1]
-    return np.ascontiguousarray(values.transpose(1, 2, 0)).astype(dtype)
+    pixels = np.empty((*values.shape[1:], channels), dtype)
+    for channel in range(channels):  # cast while interleaving: one pass, and integers truncate as they should
+        np.copyto(pixels[..., channel], values[channel], casting="unsafe")
+    return pixels

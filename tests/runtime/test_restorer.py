@@ -96,6 +96,15 @@ def test_equal_calls_give_equal_bytes_and_seeds_matter(restorer):
     assert not np.array_equal(first, restorer.restore(image, schedule="noisy", seed=2))
 
 
+@pytest.mark.parametrize("options", [{"tile": 32, "overlap": 16}, {"tile": 48, "overlap": 16}, {"blend": "each"}])
+def test_other_tiles_and_threads_stay_within_one_level(tiny_bundle, options):
+    image = picture(40, 40)
+    bundle = tiny_bundle(scale=4)
+    with Restorer.open(bundle, threads=1) as one, Restorer.open(bundle, threads=2) as two:
+        first = one.restore(image, schedule="noisy", seed=3).astype(int)
+        assert np.abs(first - two.restore(image, schedule="noisy", seed=3, **options)).max() <= 1
+
+
 def test_injected_noise_replaces_the_drawn(restorer):
     from lqhq.kernels.noise import normal
 
