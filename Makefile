@@ -21,7 +21,7 @@ BIN := $(DEV)/bin/python
 # What another environment put on the path must not be seen by ours.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help demo test test-all check docs bench clean
+.PHONY: help demo test test-all check docs bench quality clean
 
 help:
 	@echo 'make demo      upscale $(PHOTO) x4 into $(OUT)/ (installs the base package only: no torch)'
@@ -71,10 +71,13 @@ docs: $(DEV)/ready
 	$(BIN) -m pdoc --docformat markdown -o docs/reference lqhq.runtime lqhq.kernels lqhq.export lqhq.tools
 	@echo 'open docs/reference/index.html'
 
-# Every script writes its own table.
+# Every script writes its own table. The quality table needs photos: make quality PHOTOS=folder (tools/demo_photos.py).
 bench: $(DEV)/ready
 	@test -n '$(wildcard benchmarks/*.py)' || { echo 'benchmarks/ holds no script' >&2; exit 1; }
-	for script in $(sort $(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN) "$$script"; done
+	for script in $(sort $(filter-out benchmarks/quality.py,$(wildcard benchmarks/*.py))); do echo "== $$script"; $(BIN) "$$script"; done
+
+quality: $(DEV)/ready
+	$(BIN) benchmarks/quality.py '$(PHOTOS)' --sheet $(OUT)/crops.png
 
 clean:
 	rm -rf $(RUN) $(DEV) $(OUT) build dist *.egg-info docs/reference .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -89,7 +89,10 @@ def choose_tiles(
     the memory that is needed when none does.
     """
     hints = manifest.tiles
-    overlap = hints.overlap if overlap is None else overlap
+    if overlap is None:
+        # A tile smaller than the hint allows for keeps what overlap it can.
+        half = tile // 2 // hints.multiple * hints.multiple if isinstance(tile, int) else hints.overlap
+        overlap = min(hints.overlap, half)
     request = _Request(
         manifest=manifest, canvas=canvas, held=held_bytes, whole_state=blend == "each", depth=depth
     )

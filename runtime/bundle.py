@@ -211,7 +211,7 @@ def _check_target(target: Path, overwrite: bool) -> None:
             str(target),
             found="something there already",
             expected="a free name",
-            mend="Choose another name, or allow overwriting.",
+            mend="Choose another name, or replace it with --overwrite.",
         )
     if target.is_symlink() or not _is_bundle(target):
         raise BundleError(

@@ -19,7 +19,7 @@ Array = NDArray[np.float32]
 
 def row_coefficients(row: Row, depth: int) -> Array:
     """`[COLUMNS + depth + 1]` float32, in the order that `lqhq.kernels.schedule_step` documents."""
-    l0, l1 = row.log_sigma or (0.0, 0.0)
+    l0, l1 = row.log_sigma or (-np.inf, 0.0)  # exp(-inf): no learned noise, also beside rows that have it
     clip = np.inf if row.clip is None else row.clip
     c = [*row.c, *[0.0] * (depth + 1 - len(row.c))]
     numbers = [row.p, row.q, clip, row.c_state, row.c_pred, row.sigma, l0, l1, *c[: depth + 1]]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-
 from measuring.scene import scene
+from numpy.typing import NDArray
 
 __all__ = ["network_feed"]
 

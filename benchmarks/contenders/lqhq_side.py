@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from measuring.entry import Entry
+from measuring.scene import scene
+from numpy.typing import NDArray
 
 from contenders.inputs import network_feed
 from lqhq.runtime import Restorer
 from lqhq.runtime.engines import open_session
-from measuring.entry import Entry
-from measuring.scene import scene
 
 __all__ = ["graph", "restore"]
 
@@ -26,9 +29,9 @@ def restore(bundle: str, side: int, threads: int, tile: int | str = "auto", over
     restorer = Restorer.open(bundle, threads=threads)
     image = scene(side, side)
 
-    def run() -> object:
+    def run() -> NDArray[Any]:
         return restorer.restore(image, schedule="fast", tile=tile, overlap=overlap, blend="final")
 
     plan = restorer.plan(image, schedule="fast", tile=tile, overlap=overlap, blend="final").plan
     note = f"{len(plan)} tile(s) of {plan.tile.width}, overlap {plan.overlap}"
-    return Entry(run=run, answer=lambda: restorer.restore(image, schedule="fast", tile=tile, overlap=overlap), note=note)
+    return Entry(run=run, answer=run, note=note)

@@ -1,7 +1,7 @@
 """A plain U-Net of 3.1 M parameters, InDI-shaped (F(x, t)), with random weights: a size that people do train.
 
-Three scales, two residual blocks on each way, GroupNorm and SiLU, strided convolutions down, nearest neighbour up, no
-attention. Not a network of any family here; it stands for the convolution networks that users bring.
+Three scales, GroupNorm and SiLU, strided convolutions down, nearest neighbour up, no attention. Not a network of
+any family here; it stands for the convolution networks that users bring.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ class Block(nn.Module):
         self.skip = nn.Conv2d(inside, outside, 1) if inside != outside else nn.Identity()
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        h = self.conv1(functional.silu(self.norm1(x)))
+        h: Tensor = self.conv1(functional.silu(self.norm1(x)))
         h = h + self.time(time)[:, :, None, None]
         h = self.conv2(functional.silu(self.norm2(h)))
-        return h + self.skip(x)
+        h = h + self.skip(x)
+        return h
 
 
 class PlainUNet(nn.Module):
@@ -41,7 +42,9 @@ class PlainUNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         low, middle, high = WIDTHS
-        self.time = nn.Sequential(nn.Linear(1, TIME_WIDTH), nn.SiLU(), nn.Linear(TIME_WIDTH, TIME_WIDTH), nn.SiLU())
+        self.time = nn.Sequential(
+            nn.Linear(1, TIME_WIDTH), nn.SiLU(), nn.Linear(TIME_WIDTH, TIME_WIDTH), nn.SiLU()
+        )
         self.head = nn.Conv2d(3, low, 3, padding=1)
         self.down = nn.ModuleList([Block(low, low), Block(middle, middle), Block(high, high), Block(high, high)])
         self.shrink = nn.ModuleList(
@@ -59,7 +62,8 @@ class PlainUNet(nn.Module):
         for block, kept in zip(self.up[1:], (second, first), strict=True):
             h = functional.interpolate(h, scale_factor=2.0, mode="nearest")
             h = block(torch.cat([h, kept], dim=1), time)
-        return x + self.tail(functional.silu(self.norm(h)))
+        correction: Tensor = self.tail(functional.silu(self.norm(h)))
+        return x + correction
 
 
 def plain_unet() -> PlainUNet:

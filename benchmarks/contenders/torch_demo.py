@@ -1,4 +1,4 @@
-"""The demo network in PyTorch, with the weights of a bundle, and the whole restoration done around it in memory."""
+"""The demo network in PyTorch, with the weights of a bundle, and the whole restoration around it in memory."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _boxes(plan: TilePlan) -> Sequence[tuple[Box, Tensor]]:
 def restore_image(
     network: Network, image: NDArray[np.uint8], plan: TilePlan, layout: torch.memory_format, factor: int
 ) -> NDArray[np.uint8]:
-    """One InDI step from t = 1, as a PyTorch user would write it: `[H, W, 3]` to `[factor H, factor W, 3]` uint8."""
+    """One InDI step from t = 1, as a PyTorch user would write it: `[H, W, 3]` uint8 to `factor` times that."""
     x = torch.from_numpy(image).movedim(-1, 0)[None].float() / 127.5 - 1
     x = functional.interpolate(x, scale_factor=factor, mode="bicubic", antialias=True)
     x = x.contiguous(memory_format=layout)

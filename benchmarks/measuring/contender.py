@@ -2,8 +2,8 @@
 
     python -m measuring.contender FILE FUNCTION OPTIONS ORDERS REPLIES     (started by `contest.py`)
 
-`FILE` holds `FUNCTION(**OPTIONS) -> Entry`. ORDERS and REPLIES are descriptors of pipes; standard output stays free
-for whatever a library prints. Orders: `run` -> seconds, `answer` (saved as .npy) -> its path, `peak` -> bytes.
+`FILE` holds `FUNCTION(**OPTIONS) -> Entry`. ORDERS and REPLIES are descriptors of pipes; standard output stays
+free for whatever a library prints. Orders: `run` -> seconds, `answer` -> its .npy file, `peak` -> bytes.
 """
 
 from __future__ import annotations

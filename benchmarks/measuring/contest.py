@@ -1,8 +1,8 @@
 """The parent's side: contenders take turns, so that what slows the machine for a while slows all of them.
 
-Each contender lives in a process of its own (engines in one process disturb each other's threads and memory), loads,
-warms up, and is then asked round by round: A B C, C B A, A B C, ... A comparison is the median over rounds of the
-ratio within the round. Import, loading and compiling are not timed.
+Each contender lives in a process of its own (engines in one process disturb each other's threads and memory),
+loads, warms up, and is then asked round by round: A B C, C B A, A B C, ... A comparison is the median over rounds
+of the ratio within the round. Import, loading and compiling are not timed.
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ from numpy.typing import NDArray
 
 from measuring.interval import Interval, median_interval
 
-__all__ = ["Contender", "Failure", "Outcome", "hold_contest", "ratio"]
+__all__ = ["Contender", "Outcome", "hold_contest", "ratio"]
 
 BENCHMARKS = Path(__file__).resolve().parents[1]
 PATIENCE = 600  # seconds for one reply: torch.compile takes a minute or two on two busy cores
-SETTLE = 0.05  # seconds between turns: threads that spin for more work fall asleep, and leave the cores to the next
+SETTLE = (
+    0.05  # seconds between turns: threads that spin for more work fall asleep, and leave the cores to the next
+)
 WARM_UPS = 2
 
 
@@ -63,12 +65,12 @@ class Outcome:
         return median(self.seconds) if self.seconds and not self.failure else float("nan")
 
 
-class Failure(Exception):
+class ContenderError(Exception):
     """A contender's process ended or fell silent; the text is the last line that it wrote."""
 
 
 class Child:
-    """One contender's process. Every order raises `Failure` when it cannot be answered."""
+    """One contender's process. Every order raises `ContenderError` when it cannot be answered."""
 
     def __init__(self, contender: Contender, log: IO[str]) -> None:
         self._log = log
@@ -93,7 +95,7 @@ class Child:
         readable, _, _ = select.select([self._replies], [], [], PATIENCE)
         line = self._replies.readline() if readable else ""
         if not line:
-            raise Failure(self._last_words() if readable else f"no reply within {PATIENCE} s")
+            raise ContenderError(self._last_words() if readable else f"no reply within {PATIENCE} s")
         reply: dict[str, Any] = json.loads(line)
         return reply
 
@@ -101,7 +103,7 @@ class Child:
         try:
             print(json.dumps({"order": order, **fields}), file=self._orders, flush=True)
         except BrokenPipeError:
-            raise Failure(self._last_words()) from None
+            raise ContenderError(self._last_words()) from None
         return self.reply()
 
     def _last_words(self) -> str:
@@ -156,7 +158,7 @@ def hold_contest(
 def _turn(children: dict[int, Child], index: int, outcome: Outcome, act: Any) -> None:
     try:
         act(children[index], outcome)
-    except Failure as failure:
+    except ContenderError as failure:
         outcome.failure = str(failure)
         del children[index]
 

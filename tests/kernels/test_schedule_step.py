@@ -29,6 +29,7 @@ def oracle(state, pred, history, row, noise, var):
 def random_rows(depth: int) -> np.ndarray:
     rows = np.random.default_rng(1).standard_normal((SHAPE[0], COLUMNS + 1 + depth)).astype(np.float32)
     rows[:, 2] = [np.inf, 0.5, 1.0]
+    rows[1, 6] = -np.inf  # a row without learned noise beside rows that have it
     return rows
 
 

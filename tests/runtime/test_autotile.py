@@ -67,6 +67,12 @@ def test_a_tile_too_large_for_the_budget_names_one_that_fits(manifest):
     assert choose(manifest, Size(400, 400), tile=fits, budget=8_000_000).plan.tile.height == fits
 
 
+def test_a_tile_below_twice_the_overlap_keeps_what_it_can(manifest):
+    assert choose(manifest, Size(100, 100), tile=12).plan.overlap == 4
+    with pytest.raises(OptionError, match="at most half"):
+        choose(manifest, Size(100, 100), tile=12, overlap=8)
+
+
 def test_attention_costs_the_square(manifest):
     square = msgspec.structs.replace(manifest, memory=Memory(fixed=1, per_pixel=1.0, per_pair=2.0))
     assert square.memory.peak(10) == 211

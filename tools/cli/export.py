@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run the command. A failed parity is an exit code of 1; no bundle is written then."""
     require_torch()
-    from lqhq.export.pipeline import ParityFailed, export_bundle
+    from lqhq.export.pipeline import ParityError, export_bundle
 
     try:
         export_bundle(
@@ -51,7 +51,7 @@ def main(args: argparse.Namespace) -> int:
             overwrite=args.overwrite,
             say=lambda line: print(line, flush=True),
         )
-    except ParityFailed as error:
+    except ParityError as error:
         print(f"lqhq export: {error}", flush=True)
         return 1
     return 0

@@ -166,7 +166,7 @@ def extra_checks() -> list[Check]:
     checks = []
     for extra, packages in declared_extras().items():
         wrong = [package for package in packages if not package.fits]
-        mend = f"pip install 'lqhq[{extra}]'"
+        mend = f"pip install '.[{extra}]'"
         if any(package.name == "torch" for package in wrong):
             mend += f" {CPU_TORCH}   (without that address for CUDA)"
         found = ", ".join(package.text for package in wrong or packages)

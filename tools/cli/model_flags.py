@@ -1,4 +1,4 @@
-"""The flags that describe a checkpoint, shared by `lqhq export` and `lqhq parity`. Imports torch only when used."""
+"""The flags that describe a checkpoint, for `lqhq export` and `lqhq parity`. Imports torch only when used."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=schedule_text,
         metavar="NAME=...",
-        help="a way to sample, like fast=steps:1,noise:none or soft=steps:20,noise:brownian,eps:0.01; the first is the "
-        "default; repeat for more",
+        help="a way to sample, like fast=steps:1,noise:none or soft=steps:20,noise:brownian,eps:0.01; "
+        "repeat for more; the first is the default",
     )
     add("--scale", type=int, metavar="N", help="enlarge the image N times before the network (default: 1)")
     add("--resize", choices=("bicubic", "bicubic_075"), help="how: a = -0.5 as Pillow, or -0.75 as OpenCV")
@@ -47,7 +47,7 @@ def require_torch() -> None:
             "export",
             found=f"no {', '.join(missing)}",
             expected="PyTorch and its exporter",
-            mend="Install them: pip install 'lqhq[export]'.",
+            mend="Install them, in lqhq's source folder: pip install '.[export]'.",
         )
 
 
@@ -80,7 +80,9 @@ def settings_of(args: argparse.Namespace) -> Settings:
     from lqhq.export.settings import Settings
 
     fields: dict[str, Any] = {
-        key: getattr(args, key) for key in ("time_scale", "scale", "resize", "name") if getattr(args, key) is not None
+        key: getattr(args, key)
+        for key in ("time_scale", "scale", "resize", "name")
+        if getattr(args, key) is not None
     }
     for name, body in args.schedule or ():
         if name in fields.setdefault("schedules", {}):

@@ -48,7 +48,7 @@ def test_planted_fault_a_missing_demo_is_told(
 def test_the_report_lists_what_to_do_apart() -> None:
     checks = [
         Check("python", "ok", "3.12.1"),
-        Check("extra export", "missing", "torch is missing", "pip install 'lqhq[export]'"),
+        Check("extra export", "missing", "torch is missing", "pip install '.[export]'"),
     ]
     assert doctor.report(checks).splitlines()[1:] == [
         "",
@@ -56,7 +56,7 @@ def test_the_report_lists_what_to_do_apart() -> None:
         "  missing  extra export  torch is missing",
         "",
         "To mend",
-        "  extra export  pip install 'lqhq[export]'",
+        "  extra export  pip install '.[export]'",
         "",
         "Upscaling works here.",
     ]

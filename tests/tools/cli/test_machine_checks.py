@@ -136,6 +136,6 @@ def test_extras_that_are_missing_come_with_their_command(monkeypatch: pytest.Mon
     monkeypatch.setattr(checks, "declared_extras", lambda: extras)
     export, serve, done = checks.extra_checks()
     assert (export.status, export.found) == ("missing", "torch is missing")
-    assert export.mend.startswith("pip install 'lqhq[export]' --extra-index-url")
-    assert (serve.found, serve.mend) == ("grpcio 1.60 is older than 1.70", "pip install 'lqhq[serve]'")
+    assert export.mend.startswith("pip install '.[export]' --extra-index-url")
+    assert (serve.found, serve.mend) == ("grpcio 1.60 is older than 1.70", "pip install '.[serve]'")
     assert (done.status, done.found, done.mend) == ("ok", "numpy 2.0", "")

@@ -1,0 +1,123 @@
+"""Metrics against plain loops, bounds at their edges, and verdicts that must turn red."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from lqhq.runtime.parity import FINISHED, FORWARD, TRAJECTORY, Report, compare, measure, ssim
+
+
+def draw(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(0, 1, shape)
+
+
+def test_measures_against_plain_loops():
+    a, b = draw(1, 2, 12, 14), draw(2, 2, 12, 14)
+    found = measure(a, b, peak=1.0)
+    errors = sorted(abs(x - y) for x, y in zip(a.flat, b.flat, strict=True))
+    assert found.max_abs == errors[-1]
+    assert errors[-2] <= found.p99_9 <= errors[-1]
+    assert found.psnr == pytest.approx(-10 * math.log10(sum(e * e for e in errors) / len(errors)))
+    assert found.changed == 1.0
+
+
+def test_ssim_against_a_plain_loop():
+    """Every window written out: Wang et al. 2004 with 11x11, sigma 1.5, K 0.01 and 0.03."""
+    a, b, peak = 255 * draw(3, 13, 12), 255 * draw(4, 13, 12), 255.0
+    window = np.array([[math.exp(-((i - 5) ** 2 + (j - 5) ** 2) / 4.5) for j in range(11)] for i in range(11)])
+    window /= window.sum()
+    values = []
+    for y in range(3):
+        for x in range(2):
+            p, q = a[y : y + 11, x : x + 11], b[y : y + 11, x : x + 11]
+            mp, mq = (window * p).sum(), (window * q).sum()
+            vp, vq = (window * (p - mp) ** 2).sum(), (window * (q - mq) ** 2).sum()
+            cov = (window * (p - mp) * (q - mq)).sum()
+            c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
+            values.append((2 * mp * mq + c1) * (2 * cov + c2) / ((mp**2 + mq**2 + c1) * (vp + vq + c2)))
+    assert ssim(a, b, peak=peak) == pytest.approx(np.mean(values), rel=1e-9)
+    assert ssim(a, a, peak=peak) == pytest.approx(1.0)
+    assert ssim(a[:10], b[:10], peak=peak) is None
+
+
+def test_equal_arrays():
+    found = measure(draw(1, 3, 4), draw(1, 3, 4), peak=1.0)
+    assert (found.max_abs, found.psnr, found.changed, found.nan_count) == (0.0, None, 0.0, 0)
+
+
+@pytest.mark.parametrize("side", ["ours", "reference", "both"])
+def test_a_nan_anywhere_fails(side):
+    a, b = draw(1, 3, 4), draw(1, 3, 4)
+    if side != "reference":
+        a[1, 1] = math.nan
+    if side != "ours":
+        b[1, 1] = math.nan
+    case = compare("x", "y", a, b, peak=1.0, tolerance=TRAJECTORY)
+    assert not case.passed
+    assert case.measure.nan_count == (2 if side == "both" else 1)
+
+
+def test_unequal_shapes_fail():
+    case = compare("x", "y", draw(1, 3, 4), draw(1, 4, 3), peak=1.0, tolerance=TRAJECTORY)
+    assert not case.passed
+    assert "(3, 4) for (4, 3)" in case.case
+    with pytest.raises(ValueError, match="differ"):
+        measure(draw(1, 3, 4), draw(1, 4, 3), peak=1.0)
+
+
+@pytest.mark.parametrize(
+    ("scale", "error", "passed"),
+    [(1, 1.9e-5, True), (1, 2.1e-5, False), (10, 1.9e-4, True), (10, 2.1e-4, False), (0.1, 1.9e-5, True)],
+)
+def test_the_forward_bound_grows_with_large_references_only(scale, error, passed):
+    reference = np.full((3, 4), float(scale))
+    assert compare("x", "y", reference + error, reference, peak=2.0, tolerance=FORWARD).passed is passed
+
+
+@pytest.mark.parametrize(
+    ("side", "count", "step", "passed"),
+    [(100, 10, 1, True), (100, 11, 1, False), (10, 4, 1, True), (10, 5, 1, False), (100, 1, 2, False)],
+)
+def test_finished_images_may_differ_by_one_level_in_one_value_of_a_thousand(side, count, step, passed):
+    reference = np.full((side, side), 100, np.uint8)
+    ours = reference.copy()
+    ours.flat[:count] += np.uint8(step)
+    assert compare("x", "y", ours, reference, peak=255, tolerance=FINISHED).passed is passed
+
+
+def test_levels_below_the_reference_do_not_wrap_around():
+    case = compare("x", "y", np.zeros((2, 2), np.uint8), np.ones((2, 2), np.uint8), peak=255, tolerance=FINISHED)
+    assert case.measure.max_abs == 1.0
+
+
+def report() -> Report:
+    a = draw(5, 20, 20)
+    good = compare("role", "good", a, a, peak=1.0, tolerance=TRAJECTORY)
+    near = compare("role", "near", a + 5e-5, a, peak=1.0, tolerance=TRAJECTORY)
+    bad = compare("image", "bad", a + 1e-2, a, peak=1.0, tolerance=TRAJECTORY)
+    return Report(cases=(good, near, bad))
+
+
+def test_the_verdict_and_the_worst_of_each_kind():
+    found = report()
+    assert not found.passed
+    assert not Report(cases=()).passed  # nothing compared is nothing proven
+    role, image = found.records()
+    assert (role.what, role.cases, role.passed, role.max_abs) == ("role", 2, True, pytest.approx(5e-5))
+    assert (image.cases, image.passed) == (1, False)
+    assert role.psnr == pytest.approx(86.0, abs=0.1)
+
+
+def test_the_table_and_the_json_say_the_same():
+    found = report()
+    lines = found.table().splitlines()
+    assert [line.split()[-1] for line in lines[1:4]] == ["ok", "ok", "FAILED"]
+    assert lines[4] == "PARITY FAILS in 1 of 3 cases"
+    assert "equal" in lines[1]
+    data = json.loads(found.to_json())
+    assert data["passed"] is False
+    assert [case["passed"] for case in data["cases"]] == [True, True, False]

@@ -1,0 +1,81 @@
+"""Replaying a bundle's own goldens, on the tiny bundle, without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lqhq.runtime.bundle import file_records, open_bundle, write_manifest
+from lqhq.runtime.engines.onnx import OnnxSession
+from lqhq.runtime.errors import BundleError
+from lqhq.runtime.restorer import Restorer
+from lqhq.runtime.selfcheck import replay
+
+
+@pytest.fixture
+def checked(tiny_bundle):
+    """A tiny bundle that carries goldens, made by itself; `changes` replaces arrays, None leaves one out."""
+
+    def build(**changes) -> Path:
+        folder = tiny_bundle(scale=2)
+        bundle = open_bundle(folder, verified=None)
+        draw = np.random.default_rng(8)
+        state, t = draw.uniform(-1, 1, (3, 3, 8, 12)).astype(np.float32), np.float32([1, 0.5, 0.1])
+        with OnnxSession(folder / "graphs" / "denoise.fp32.onnx", threads=1) as session:
+            pred = session.run({"state": state, "t": t})["pred"]
+        image = draw.integers(0, 256, (9, 7, 3), dtype=np.uint8)
+        noise = {"start": draw.normal(size=(3, 18, 14)), "step": draw.normal(size=(3, 3, 18, 14))}
+        noise = {name: array.astype(np.float32) for name, array in noise.items()}
+        with Restorer.open(bundle) as restorer:
+            hq = restorer.restore(image, schedule="noisy", noise=noise)
+        role = {"a.state": state, "a.t": t, "a.pred": pred}
+        finished = {"image": image, "hq": hq, "schedule": np.array("noisy"), "changed": np.array(1e-3), **noise}
+        (folder / "goldens").mkdir()
+        for name, arrays in (("denoise", role), ("image", finished)):
+            kept = {key: changes.get(key.replace(".", "_"), array) for key, array in arrays.items()}
+            kept = {key: array for key, array in kept.items() if array is not None}
+            np.savez_compressed(folder / "goldens" / f"{name}.npz", **kept)
+        fields = {name: getattr(bundle.manifest, name) for name in bundle.manifest.__struct_fields__}
+        write_manifest(folder, type(bundle.manifest)(**{**fields, "files": file_records(folder)}))
+        return folder
+
+    return build
+
+
+def test_a_sound_bundle_passes(checked):
+    report = replay(open_bundle(checked()))
+    assert report.passed
+    assert [case.what for case in report.cases] == ["denoise", "image"]
+    assert report.cases[1].case == "9x7, noisy"
+
+
+def test_a_wrong_prediction_and_a_wrong_image_fail(checked):
+    """The planted faults."""
+    assert [
+        case.passed for case in replay(open_bundle(checked(a_pred=np.zeros((3, 3, 8, 12), np.float32)))).cases
+    ] == [
+        False,
+        True,
+    ]
+
+
+def test_lost_noise_fails(checked):
+    zeros = np.zeros((3, 3, 18, 14), np.float32)
+    assert [case.passed for case in replay(open_bundle(checked(step=zeros))).cases] == [True, False]
+
+
+def test_a_bundle_without_goldens_says_so(tiny_bundle):
+    with pytest.raises(BundleError, match=r"goldens/denoise\.npz: found no such file.*--checkpoint"):
+        replay(open_bundle(tiny_bundle()))
+
+
+def test_goldens_that_lack_an_array_or_need_pickle_are_refused(checked):
+    with pytest.raises(BundleError, match="no array hq"):
+        replay(open_bundle(checked(hq=None)))
+
+
+def test_pickled_goldens_are_refused(checked):
+    with pytest.raises(BundleError, match=r"goldens/image\.npz"):
+        replay(open_bundle(checked(hq=np.array([{"a": 1}], dtype=object))))
