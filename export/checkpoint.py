@@ -84,7 +84,7 @@ def open_checkpoint(path: Path, *, state_key: str | None = None) -> Checkpoint:
 def read_json_object(file: Path) -> dict[str, Any]:
     """A JSON object of at most 1 MiB. Raises `CheckpointError` for anything else."""
     expected = "a JSON object"
-    mend = "Give a JSON file like {\"time_scale\": 1.0, ...}; docs/guide/export.md lists the keys."
+    mend = 'Give a JSON file like {"time_scale": 1.0, ...}; docs/guide/export.md lists the keys.'
     try:
         size = file.stat().st_size
         if size > MAX_JSON_BYTES:
@@ -102,7 +102,9 @@ def read_json_object(file: Path) -> dict[str, Any]:
 def _inside_folder(folder: Path, notes: list[str]) -> tuple[Path, Path | None]:
     """The weights and config.json of a model folder, or of the `unet/` of a pipeline folder."""
     if not (folder / "config.json").exists() and (folder / "unet").is_dir():
-        others = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name.startswith("unet") and p.name != "unet")
+        others = sorted(
+            p.name for p in folder.iterdir() if p.is_dir() and p.name.startswith("unet") and p.name != "unet"
+        )
         if others:
             raise CheckpointError(
                 str(folder),
@@ -152,12 +154,14 @@ def _source(file: Path) -> SourceFile:
 
 
 def _read_tensors(file: Path, state_key: str | None, notes: list[str]) -> dict[str, Tensor]:
-    data: object
+    data: Any
     try:
         if file.suffix == ".safetensors":
             data = load_file(file, device="cpu")
         elif file.suffix in PICKLES:
-            with warnings.catch_warnings():  # torch warns about TorchScript and old pickles; both end in an error or load
+            with (
+                warnings.catch_warnings()
+            ):  # torch warns about TorchScript and old pickles; both end in an error or load
                 warnings.simplefilter("ignore")
                 data = torch.load(file, weights_only=True, map_location="cpu")
         else:
@@ -185,7 +189,7 @@ def _unreadable(file: Path, error: Exception) -> CheckpointError:
     )
 
 
-def _flat(file: Path, data: object, state_key: str | None, notes: list[str]) -> dict[str, Tensor]:
+def _flat(file: Path, data: Any, state_key: str | None, notes: list[str]) -> dict[str, Tensor]:
     """The flat dict of tensors in `data`, or at `state_key` in it."""
     if not isinstance(data, Mapping):
         raise CheckpointError(
@@ -204,6 +208,10 @@ def _flat(file: Path, data: object, state_key: str | None, notes: list[str]) -> 
             )
         notes.append(f"took {state_key!r} of {_shown(data)}")
         data = data[state_key]
+    return _only_tensors(file, data)
+
+
+def _only_tensors(file: Path, data: Mapping[Any, Any]) -> dict[str, Tensor]:
     odd = [key for key, value in data.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
     if odd or not data:
         nested = [repr(key) for key, value in data.items() if isinstance(value, Mapping)]

@@ -31,8 +31,9 @@ class Weights:
 class Network:
     """A loaded network: `module(state [N, C, H, W], t [N]) -> pred`, fp32, in eval mode.
 
-    `multiple` and `smallest` are what H and W must respect; `deviations` says in words why a tile does not see what
-    the image sees; `per_pair` is what attention takes: bytes times the square of the tile's pixels.
+    `multiple` and `smallest` are what H and W must respect. `reach` is how far one call looks around a pixel
+    (None: over its tile). `deviations` says in words why a tile does not see what the image sees.
+    `per_pair` is what attention takes: bytes times the square of the tile's pixels.
     """
 
     module: nn.Module
@@ -41,6 +42,7 @@ class Network:
     smallest: int
     preferred: int
     overlap: int
+    reach: int | None = None
     deviations: tuple[str, ...] = ()
     per_pair: float = 0.0
     notes: tuple[str, ...] = ()
@@ -62,7 +64,7 @@ class Format:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """A family of models. `sample(module, y, sampling, noise)` is the oracle: the method's formula, written plainly."""
+    """A family of models. `sample(module, y, sampling, noise)` is the oracle: the plain formula."""
 
     name: str
     about: str

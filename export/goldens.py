@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lqhq.export.load import Model
 from lqhq.export.reference import PIXELS, draw_noise, reference_image, reference_pred
+from lqhq.export.sensitivity import tolerances
 from lqhq.runtime.selfcheck import DENOISE_GOLDENS, IMAGE_GOLDEN
 
 __all__ = ["role_cases", "synthetic_image", "write_goldens"]
@@ -55,11 +56,15 @@ def write_goldens(model: Model, folder: Path) -> None:
     np.savez_compressed(folder / DENOISE_GOLDENS, **arrays)  # type: ignore[arg-type]
     schedule = _schedule(model)
     # Odd sides, so that padding and cropping are part of the case.
-    height, width = (-(-model.network.smallest // model.scale) + max(extra, 17 // model.scale) | 1 for extra in (5, 8))
+    height, width = (
+        -(-model.network.smallest // model.scale) + max(extra, 17 // model.scale) | 1 for extra in (5, 8)
+    )
     image = synthetic_image(height, width)
     noise = draw_noise(model, schedule, height * model.scale, width * model.scale, SEED)
     hq, _ = reference_image(model, image, schedule, noise)
-    np.savez_compressed(folder / IMAGE_GOLDEN, image=image, hq=hq, schedule=np.array(schedule), **noise)  # type: ignore[arg-type]
+    _, quantised = tolerances(model, image, schedule, noise)
+    told = {"schedule": np.array(schedule), "changed": np.array(quantised.changed)}
+    np.savez_compressed(folder / IMAGE_GOLDEN, image=image, hq=hq, **told, **noise)  # type: ignore[arg-type]
 
 
 def _schedule(model: Model) -> str:

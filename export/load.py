@@ -57,7 +57,7 @@ def load_model(
     config: Mapping[str, Any] | None = None,
     flags: Settings | None = None,
 ) -> Model:
-    """Load a checkpoint strictly. `config` is the content of `--config`; `flags` win over nothing, they must agree.
+    """Load a checkpoint strictly. `config` is the content of `--config`; `flags` must agree with it.
 
     Raises `CheckpointError` or `OptionError`, with what was found, what was expected and how to mend it.
     """
@@ -73,6 +73,8 @@ def load_model(
     network = chosen.load(weights, network_part)
     require(settings)
     samplings = {name: sampling(name, item, settings) for name, item in (settings.schedules or {}).items()}
+    for item in samplings.values():
+        family.schedule(item)  # an impossible one is told now, not after minutes of tracing
     return Model(
         family=family,
         format=chosen.name,
@@ -80,14 +82,19 @@ def load_model(
         settings=settings,
         samplings=samplings,
         sources=checkpoint.sources,
-        config={**network_part, **msgspec.to_builtins(settings)},
+        config=_as_told(merged, flags or Settings()),
         notes=(*notes, *network.notes),
     )
 
 
-def _weights(
-    checkpoint: Checkpoint, config: Mapping[str, Any], settings: Settings, notes: list[str]
-) -> Weights:
+def _as_told(config: Mapping[str, Any], flags: Settings) -> dict[str, Any]:
+    """Config and flags as one config, in the words that were given, so that it agrees with the same file again."""
+    told = msgspec.to_builtins(flags)
+    schedules = {**config.get("schedules", {}), **told.get("schedules", {})}
+    return {**config, **told, "schedules": schedules}
+
+
+def _weights(checkpoint: Checkpoint, config: Mapping[str, Any], settings: Settings, notes: list[str]) -> Weights:
     where = str(checkpoint.path)
     tensors = strip_wrappers(checkpoint.tensors, notes)
     if settings.key_prefix:

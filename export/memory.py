@@ -1,4 +1,4 @@
-"""Measures what the engine takes: peak bytes = fixed + per_pixel * pixels of a tile * batch.
+"""Measures what the engine takes: peak bytes = fixed + (per_pixel * P + per_pair * P^2) * batch.
 
 Each size runs in a process of its own, because a process never gives its peak back.
 """
@@ -22,29 +22,31 @@ LIMIT_S = 300
 
 
 def measure_memory(graph: Path, network: Network) -> Memory:
-    """Peak memory of `graph` on this machine's CPU for tiles up to the preferred one, with a quarter on top.
+    """Peak memory of `graph` on this machine's CPU with a quarter on top.
 
     Raises `EngineError` when a measuring process fails.
     """
     small = [side for side in SIDES[1:] if network.per_pair * side**4 <= SCORE_BYTES]
     high = SIDES.index(small[-1]) if small else 1
-    sides = [max(network.smallest, -(-side // network.multiple) * network.multiple) for side in SIDES[high - 1 : high + 1]]
+    sides = [
+        max(network.smallest, -(-side // network.multiple) * network.multiple)
+        for side in SIDES[high - 1 : high + 1]
+    ]
     if sides[0] == sides[1]:
         sides[1] *= 2
     points = [(side * side, _peak(graph, side)) for side in sides]
-    return fit(points, per_pair=network.per_pair, preferred=network.preferred**2)
+    return fit(points, per_pair=network.per_pair)
 
 
-def fit(points: list[tuple[int, int]], *, per_pair: float, preferred: int) -> Memory:
-    """The line over pixels through two (pixels, bytes) points, times `SAFETY`.
+def fit(points: list[tuple[int, int]], *, per_pair: float) -> Memory:
+    """The line over pixels through two (pixels, bytes) points, and attention's share, all times `SAFETY`.
 
-    Attention's share, `per_pair` * pixels^2, is known and taken out of the points; it comes back as the chord up to
-    `preferred` pixels, so the line lies above the curve for every tile up to that size (and below it beyond).
+    That share, `per_pair` * pixels^2, is known from the network and taken out of the points first.
     """
     (small, low), (large, high) = ((pixels, used - per_pair * pixels**2) for pixels, used in points)
     slope = max(high - low, 1.0) / (large - small)
     fixed = max(low - slope * small, 1.0)
-    return Memory(fixed=round(SAFETY * fixed), per_pixel=SAFETY * (slope + per_pair * preferred))
+    return Memory(fixed=round(SAFETY * fixed), per_pixel=SAFETY * slope, per_pair=SAFETY * per_pair)
 
 
 def _peak(graph: Path, side: int) -> int:

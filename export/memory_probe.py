@@ -21,7 +21,8 @@ __all__ = ["peak_bytes"]
 def peak_bytes() -> int:
     """Highest resident memory of this process, from /proc.
 
-    Not getrusage: a child's ru_maxrss starts at what its parent held when it forked, which here is a process with torch.
+    Not getrusage: a child's ru_maxrss starts at what its parent held when it forked, which here is a process
+    with torch.
     """
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):

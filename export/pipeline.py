@@ -20,16 +20,16 @@ from lqhq.export.trace import EXTERNAL_ABOVE, trace
 from lqhq.export.validate import validate
 from lqhq.runtime import manifest as m
 from lqhq.runtime.bundle import file_records, open_bundle, staging, write_manifest
-from lqhq.runtime.errors import CheckpointError
+from lqhq.runtime.errors import CheckpointError, OptionError
 from lqhq.runtime.parity import Report
 
-__all__ = ["ParityFailed", "export_bundle"]
+__all__ = ["ParityError", "export_bundle"]
 
 GRAPH = "graphs/denoise.fp32.onnx"
 VERSIONS = ("lqhq", "torch", "diffusers", "onnx", "onnxruntime")
 
 
-class ParityFailed(CheckpointError):
+class ParityError(CheckpointError):
     """The graph does not compute what the network computes; no bundle was written."""
 
 
@@ -47,14 +47,16 @@ def export_bundle(
 ) -> tuple[Path, Report]:
     """Export `checkpoint` into the bundle folder `target`, checked against PyTorch; returns it and the report.
 
-    `config` is the content of `--config`, `flags` what was given besides; `say` hears one line per step. Nothing is left
-    at `target` unless all went well. Raises `CheckpointError`, its kind `ParityFailed`, `OptionError`, `EngineError`,
+    `config` is the content of `--config`, `flags` what was given besides; `say` hears one line per step.
+    Nothing is left at `target` unless all went well. Raises `CheckpointError`, its kind `ParityError`,
+    `OptionError`, `EngineError`,
     `BundleError`.
     """
     model = load_model(family, checkpoint, form=form, config=config, flags=flags)
     say(f"{checkpoint}: format {model.format}, {_count(model) / 1e6:.2f} M parameters")
     for note in model.notes:
         say(f"  {note}")
+    tiles = _tiles(model)
     with staging(target, overwrite=overwrite) as folder:
         (folder / GRAPH).parent.mkdir()
         say(f"tracing for any N, and H, W at multiples of {model.network.multiple}")
@@ -63,13 +65,13 @@ def export_bundle(
         write_goldens(model, folder)
         say("measuring memory")
         memory = measure_memory(folder / GRAPH, model.network)
-        manifest = _manifest(model, external, memory, target, folder)
+        manifest = _manifest(model, external, memory, tiles, target, folder)
         write_manifest(folder, manifest)
         say("comparing with PyTorch")
         report = validate(model, open_bundle(folder, verified=None))
         say(report.table())
         if not report.passed:
-            raise ParityFailed(
+            raise ParityError(
                 str(target),
                 found="a graph that differs from the PyTorch network (see the table)",
                 expected="parity within the stated bounds",
@@ -84,7 +86,9 @@ def _count(model: Model) -> int:
     return sum(tensor.numel() for tensor in model.network.module.parameters())
 
 
-def _manifest(model: Model, external: tuple[str, ...], memory: m.Memory, target: Path, folder: Path) -> m.Manifest:
+def _manifest(
+    model: Model, external: tuple[str, ...], memory: m.Memory, tiles: m.TileHints, target: Path, folder: Path
+) -> m.Manifest:
     settings, network = model.settings, model.network
     resize = (m.Resize(filter=settings.resize, factor=model.scale),) if settings.resize else ()
     pad = m.Pad(mode="reflect", multiple=network.multiple, smallest=network.smallest)
@@ -99,7 +103,7 @@ def _manifest(model: Model, external: tuple[str, ...], memory: m.Memory, target:
         default_schedule=model.default_schedule,
         prepare=(*resize, pad),
         finish=(m.Crop(), m.Quantize(mode=settings.quantize or "round")),
-        tiles=_tiles(model),
+        tiles=tiles,
         memory=memory,
         licences=settings.licences or (m.Licence(part="base", licence="unknown"),),
         provenance=m.Provenance(
@@ -125,16 +129,32 @@ def _graph(model: Model, external: tuple[str, ...]) -> m.Graph:
 
 
 def _tiles(model: Model) -> m.TileHints:
+    """The network's hints, with the settings' own on top. Raises `OptionError` when those do not fit."""
     network, own = model.network, model.settings.tiles or TileSettings()
-    return m.TileHints(
-        multiple=network.multiple,
-        smallest=network.smallest,
-        preferred=own.preferred or network.preferred,
-        overlap=network.overlap if own.overlap is None else own.overlap,
-        blend=own.blend or "final",
-        trained=own.trained,
-        deviations=network.deviations,
-    )
+    try:
+        return m.TileHints(
+            multiple=network.multiple,
+            smallest=network.smallest,
+            preferred=own.preferred or network.preferred,
+            overlap=network.overlap if own.overlap is None else own.overlap,
+            blend=own.blend or "final",
+            trained=own.trained,
+            reach=_reach(model),
+            deviations=network.deviations,
+        )
+    except ValueError as error:
+        raise OptionError(
+            "tiles",
+            found=str(error),
+            expected=f"sides of {network.multiple} pixels' multiples, overlap at most half of preferred",
+            mend='Correct "tiles" in --config.',
+        ) from error
+
+
+def _reach(model: Model) -> int | None:
+    """How far a pixel of the result sees: every call of the default schedule adds the network's reach."""
+    rows = len(model.family.schedule(model.samplings[model.default_schedule]).rows)
+    return None if model.network.reach is None else min(rows * model.network.reach, 1 << 16)
 
 
 def _name(model: Model, target: Path) -> str:

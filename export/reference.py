@@ -1,7 +1,7 @@
 """The PyTorch reference for a finished image: the oracle that parity compares a bundle with.
 
-It shares nothing with the runtime but the numbers in the settings: torch enlarges and pads, the family's formula runs
-without our rows, torch quantises. The whole image at once, no tiles.
+It shares nothing with the runtime but the numbers in the settings: torch enlarges and pads, the family's
+formula runs without our rows, torch quantises. The whole image at once, no tiles.
 """
 
 from __future__ import annotations
@@ -30,11 +30,17 @@ def reference_pred(model: Model, state: NDArray[np.float32], t: NDArray[np.float
 
 @torch.no_grad()
 def reference_image(
-    model: Model, image: NDArray[np.uint8], schedule: str, noise: Mapping[str, NDArray[np.float32]]
+    model: Model,
+    image: NDArray[np.uint8],
+    schedule: str,
+    noise: Mapping[str, NDArray[np.float32]],
+    *,
+    jitter: float = 0.0,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """The finished `[H', W', 3]` uint8 image, and the same before quantising, float32 in [0, 1].
 
-    `image` is `[H, W, 3]` RGB; `noise` holds `start` `[3, H', W']` and `step` `[K, 3, H', W']`, N(0, 1).
+    `image` is `[H, W, 3]` RGB; `noise` holds `start` `[3, H', W']` and `step` `[K, 3, H', W']`, N(0, 1). Every
+    prediction is moved by up to `jitter`, at random from a fixed seed: so one sees what rounding alone may do.
     """
     pixels = model.settings.pixels or PIXELS
     low, high = pixels.range
@@ -44,7 +50,7 @@ def reference_image(
     y = (y if pixels.order == "rgb" else y.flip(1)) * (high - low) + low
     y = _padded(y, model.network.multiple, model.network.smallest)
     wide = {name: _on_canvas(array, y) for name, array in noise.items()}
-    hq = model.family.sample(_network(model), y, model.samplings[schedule], wide)[0, :, :height, :width]
+    hq = model.family.sample(_network(model, jitter), y, model.samplings[schedule], wide)[0, :, :height, :width]
     unit = ((hq if pixels.order == "rgb" else hq.flip(0)).clamp(low, high) - low) / (high - low)
     levels = unit * 255
     levels = levels.floor() if model.settings.quantize == "truncate" else levels.round()
@@ -62,9 +68,15 @@ def draw_noise(model: Model, schedule: str, height: int, width: int, seed: int) 
     return {name: draw.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()}
 
 
-def _network(model: Model) -> Callable[[Tensor, Tensor], Tensor]:
+def _network(model: Model, jitter: float = 0.0) -> Callable[[Tensor, Tensor], Tensor]:
     """The network as a function of t in (0, 1]."""
-    return lambda state, t: model.network.module(state, t * model.time_scale)
+    draw = torch.Generator().manual_seed(0)
+
+    def network(state: Tensor, t: Tensor) -> Tensor:
+        pred: Tensor = model.network.module(state, t * model.time_scale)
+        return pred + jitter * (2 * torch.rand(pred.shape, generator=draw) - 1) if jitter else pred
+
+    return network
 
 
 def _enlarged(model: Model, x: Tensor) -> Tensor:

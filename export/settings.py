@@ -1,6 +1,6 @@
 """What the weights cannot say: time scale, schedules, scale, pixels, licences. From `--config`, or from flags.
 
-Nothing here is guessed: a missing value is an error that names the key and the flag; a value given twice must agree.
+Nothing here is guessed: a missing value is an error that names the key and the flag; values given twice agree.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ __all__ = ["Sampling", "Settings", "TileSettings", "join", "merge_config", "requ
 NoiseRule = Literal["none", "const", "brownian", "renoise"]
 Finite = Annotated[float, Meta(ge=-1e9, le=1e9)]
 Positive = Annotated[float, Meta(gt=0, le=1e9)]
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 Side = Annotated[int, Meta(ge=1, le=1 << 16)]
 
 
@@ -26,7 +27,7 @@ class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Immutable, named, closed; what equals its default is not written."""
 
 
-class Sampling(Strict, kw_only=True):
+class Sampling(Strict, frozen=True, kw_only=True):
     """One named way to sample: `steps` uniform steps, or a `grid` of times from 1 to 0 (one more than steps).
 
     `noise` is the rule, `eps` its size in the network's pixel range, `clip` the bound on the network's output
@@ -44,7 +45,7 @@ class Sampling(Strict, kw_only=True):
         return None if self.clip is None or isinstance(self.clip, str) else self.clip
 
 
-class TileSettings(Strict, kw_only=True):
+class TileSettings(Strict, frozen=True, kw_only=True):
     """Overrides of the network's own tile hints, in pixels of the prepared image."""
 
     preferred: Side | None = None
@@ -53,7 +54,7 @@ class TileSettings(Strict, kw_only=True):
     trained: Side | None = None
 
 
-class Settings(Strict, kw_only=True):
+class Settings(Strict, frozen=True, kw_only=True):
     """lqhq's own keys of a config file. None means not given.
 
     `time_scale`: the network is fed t * time_scale, t in (0, 1]. `eps` and `clip_denoised` are for schedules that
@@ -61,8 +62,8 @@ class Settings(Strict, kw_only=True):
     """
 
     time_scale: Positive | None = None
-    schedules: Annotated[dict[str, Sampling], Meta(min_length=1, max_length=64)] | None = None
-    default_schedule: str | None = None
+    schedules: Annotated[dict[Name, Sampling], Meta(min_length=1, max_length=64)] | None = None
+    default_schedule: Name | None = None
     eps: Annotated[float, Meta(ge=0, le=1e3)] | None = None
     clip_denoised: bool | None = None
     scale: Annotated[int, Meta(ge=1, le=16)] | None = None
@@ -71,23 +72,27 @@ class Settings(Strict, kw_only=True):
     quantize: Literal["round", "truncate"] | None = None
     tiles: TileSettings | None = None
     licences: tuple[Licence, ...] | None = None
-    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")] | None = None
+    name: Name | None = None
     task: Literal["super-resolution", "restoration", "degradation"] | None = None
     state_key: str | None = None
     key_prefix: str | None = None
 
 
 def merge_config(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Both configs together. Raises `CheckpointError` where they disagree."""
+    """Both configs together; schedules are joined by name. Raises `CheckpointError` where they disagree."""
+    merged = {**first, **second}
     for key in first.keys() & second.keys():
-        if first[key] != second[key]:
+        ours, theirs = first[key], second[key]
+        if key == "schedules" and isinstance(ours, dict) and isinstance(theirs, dict):
+            merged[key] = merge_config(ours, theirs)
+        elif ours != theirs:
             raise CheckpointError(
                 f"--config: {key}",
-                found=f"{second[key]!r} here and {first[key]!r} in the checkpoint's own config.json",
+                found=f"{theirs!r} here and {ours!r} in the checkpoint's own config.json",
                 expected="one value",
                 mend="Remove one of the two.",
             )
-    return {**first, **second}
+    return merged
 
 
 def split_config(config: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
@@ -134,7 +139,11 @@ def _conflict(flag: str, file: object, given: object) -> OptionError:
 def require(settings: Settings) -> None:
     """Raise `CheckpointError` for the first value that an export needs and nobody gave."""
     needs = [
-        ("time_scale", settings.time_scale is None, "--time-scale X (1 if the network is fed t in (0, 1], 1000 for timesteps)"),
+        (
+            "time_scale",
+            settings.time_scale is None,
+            "--time-scale X (1 if the network is fed t in (0, 1], 1000 for timesteps)",
+        ),
         ("schedules", not settings.schedules, "--schedule NAME=steps:5,noise:none"),
         ("resize", settings.resize is None and (settings.scale or 1) > 1, "--resize bicubic (or bicubic_075)"),
         (
@@ -152,7 +161,9 @@ def require(settings: Settings) -> None:
                 mend=f'Put "{key}" into --config, or give {mend}.',
             )
     if settings.resize is not None and (settings.scale or 1) == 1:
-        raise OptionError("resize", found=settings.resize, expected="none: scale is 1", mend="Give --scale, or leave it out.")
+        raise OptionError(
+            "resize", found=settings.resize, expected="none: scale is 1", mend="Give --scale, or leave it out."
+        )
 
 
 def sampling(name: str, given: Sampling, settings: Settings) -> Sampling:

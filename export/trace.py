@@ -38,11 +38,13 @@ class Denoise(nn.Module):
         return self.module(state, t if self.time_scale == 1.0 else t * self.time_scale)  # type: ignore[no-any-return]
 
 
-def trace(network: Network, time_scale: float, file: Path, *, external_above: int = EXTERNAL_ABOVE) -> tuple[str, ...]:
+def trace(
+    network: Network, time_scale: float, file: Path, *, external_above: int = EXTERNAL_ABOVE
+) -> tuple[str, ...]:
     """Write `file` for any N, and H, W at any multiples of `network.multiple`; returns the names of external data.
 
-    Weights of more than `external_above` bytes go into `<file>.data` beside it. Raises `EngineError` when the written
-    graph is malformed or does not give the network's values at other sizes than the traced one.
+    Weights of more than `external_above` bytes go into `<file>.data` beside it. Raises `EngineError` when the
+    written graph is malformed or does not give the network's values at other sizes than the traced one.
     """
     module = Denoise(network.module, time_scale).eval()
     model = _exported(module, network)
@@ -56,7 +58,7 @@ def trace(network: Network, time_scale: float, file: Path, *, external_above: in
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter prints progress, warns about its own parts and logs absent packages; none of it is for the user."""
+    """The exporter prints progress, warns about its own parts and logs absent packages: nothing for the user."""
     level = logging.root.manager.disable
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
@@ -96,7 +98,9 @@ def _clean(model: ir.Model) -> None:
     """Plain axis names, and none of the exporter's notes: stack traces hold paths of this machine."""
     shapes = {"state": ("N", 3, "H", "W"), "pred": ("N", 3, "H", "W"), "t": ("N",)}
     for value in (*model.graph.inputs, *model.graph.outputs):
-        value.shape = ir.Shape([side if isinstance(side, int) else ir.SymbolicDim(side) for side in shapes[value.name or ""]])
+        value.shape = ir.Shape(
+            [side if isinstance(side, int) else ir.SymbolicDim(side) for side in shapes[value.name or ""]]
+        )
         value.metadata_props.clear()
     for node in model.graph.all_nodes():
         node.metadata_props.clear()
@@ -122,12 +126,16 @@ def _check(file: Path, module: nn.Module, network: Network) -> None:
     draw = np.random.default_rng(0)
     with OnnxSession(file, threads=1) as session, torch.no_grad():
         for batch, high, wide in zip(*SIDES.values(), strict=True):
-            state = draw.uniform(-1, 1, (batch, network.channels, high * network.multiple, wide * network.multiple))
+            state = draw.uniform(
+                -1, 1, (batch, network.channels, high * network.multiple, wide * network.multiple)
+            )
             t = draw.uniform(0.1, 1, batch)
             feed = {"state": state.astype(np.float32), "t": t.astype(np.float32)}
             pred = session.run(feed)["pred"]
             wanted = module(*(torch.from_numpy(array) for array in feed.values())).numpy()
-            if pred.shape != wanted.shape or not np.abs(pred - wanted).max() <= CLOSE * max(1.0, np.abs(wanted).max()):
+            if pred.shape != wanted.shape or not np.abs(pred - wanted).max() <= CLOSE * max(
+                1.0, np.abs(wanted).max()
+            ):
                 raise _fault(f"another output at {state.shape} than the network's", "the same at every size")
 
 

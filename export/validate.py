@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +11,11 @@ from numpy.typing import NDArray
 from lqhq.export.goldens import role_cases, synthetic_image
 from lqhq.export.load import Model
 from lqhq.export.reference import PIXELS, draw_noise, reference_image, reference_pred
+from lqhq.export.sensitivity import tolerances
 from lqhq.runtime.bundle import Bundle
 from lqhq.runtime.engines import open_session
 from lqhq.runtime.machine import cpu_count
-from lqhq.runtime.parity import FINISHED, FORWARD, TRAJECTORY, Case, Report, compare
+from lqhq.runtime.parity import FORWARD, Case, Report, compare
 from lqhq.runtime.restorer import Restorer
 
 __all__ = ["validate"]
@@ -67,23 +69,22 @@ def _restored(
             yield from _image(model, restorer, case, part, model.default_schedule)
 
 
-def _image(
-    model: Model, restorer: Restorer, case: str, image: NDArray[np.uint8], schedule: str
-) -> Iterator[Case]:
+def _image(model: Model, restorer: Restorer, case: str, image: NDArray[np.uint8], schedule: str) -> Iterator[Case]:
     height, width = (side * model.scale for side in image.shape[:2])
     noise = draw_noise(model, schedule, height, width, SEED)
     finished, unit = reference_image(model, image, schedule, noise)
     case = f"{case}, {schedule}"
     low, high = (model.settings.pixels or PIXELS).range
-    options = {"schedule": schedule, "noise": noise or None, "tile": WHOLE, "overlap": 0}
-    floats = restorer.restore((image / np.float32(255)).astype(np.float32), **options)  # type: ignore[arg-type]
+    trajectory, quantised = tolerances(model, image, schedule, noise)
+    options: dict[str, Any] = {"schedule": schedule, "noise": noise or None, "tile": WHOLE, "overlap": 0}
+    floats = restorer.restore((image / np.float32(255)).astype(np.float32), **options)
     ours, wanted = (_planes(array) * np.float32(high - low) for array in (floats, unit))
-    yield compare("trajectory", case, ours, wanted, peak=high - low, tolerance=TRAJECTORY)
-    ours8 = restorer.restore(image, **options)  # type: ignore[arg-type]
-    yield compare("image", case, _planes(ours8), _planes(finished), peak=255, tolerance=FINISHED)
+    yield compare("trajectory", case, ours, wanted, peak=high - low, tolerance=trajectory)
+    ours8 = restorer.restore(image, **options)
+    yield compare("image", case, _planes(ours8), _planes(finished), peak=255, tolerance=quantised)
 
 
-def _planes(image: NDArray[np.generic]) -> NDArray[np.generic]:
+def _planes(image: NDArray[Any]) -> NDArray[Any]:
     return np.moveaxis(image, -1, 0)
 
 

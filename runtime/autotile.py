@@ -93,9 +93,7 @@ def choose_tiles(
         # A tile smaller than the hint allows for keeps what overlap it can.
         half = tile // 2 // hints.multiple * hints.multiple if isinstance(tile, int) else hints.overlap
         overlap = min(hints.overlap, half)
-    request = _Request(
-        manifest=manifest, canvas=canvas, held=held_bytes, whole_state=blend == "each", depth=depth
-    )
+    request = _Request(manifest=manifest, canvas=canvas, held=held_bytes, whole_state=blend == "each", depth=depth)
     if isinstance(tile, int):
         return _as_asked(request, tile, overlap, budget_bytes)
     if tile != "auto":

@@ -1,14 +1,14 @@
 """The error tree. Every message says what was found, what was expected and how to mend it.
 
-    LqhqError
-    ├── BundleError        a bundle or its manifest is wrong, damaged, hostile or too new
-    ├── CheckpointError    a checkpoint is wrong, half-matching, unknown or unsafe
-    ├── EngineError        an engine cannot be had or failed
-    ├── ImageError         an image cannot be decoded or is of a kind we do not take
-    ├── LimitError         a size or memory limit would be passed
-    ├── OptionError        an option's value does not fit the bundle or the image
-    ├── ScheduleError      a schedule is not a table of rows, or has no finite numbers
-    └── CancelledError     the caller asked to stop
+LqhqError
+├── BundleError        a bundle or its manifest is wrong, damaged, hostile or too new
+├── CheckpointError    a checkpoint is wrong, half-matching, unknown or unsafe
+├── EngineError        an engine cannot be had or failed
+├── ImageError         an image cannot be decoded or is of a kind we do not take
+├── LimitError         a size or memory limit would be passed
+├── OptionError        an option's value does not fit the bundle or the image
+├── ScheduleError      a schedule is not a table of rows, or has no finite numbers
+└── CancelledError     the caller asked to stop
 """
 
 from __future__ import annotations

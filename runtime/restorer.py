@@ -168,9 +168,7 @@ class Restorer:
             colour = bleed(colour, alpha)
         flat = None if alpha is None else constant_value(alpha)
         planes = [colour] if alpha is None or flat is not None else [colour, alpha]
-        choice = self.plan(
-            colour, schedule=schedule, tile=tile, overlap=overlap, blend=blend, memory=memory
-        )
+        choice = self.plan(colour, schedule=schedule, tile=tile, overlap=overlap, blend=blend, memory=memory)
         jobs, results = [], []
         for plane in planes:
             source, sink = self._ends(plane)
@@ -207,9 +205,7 @@ class Restorer:
 
     def _ends(self, plane: Image) -> tuple[PreparedImage, ImageSink]:
         source = PreparedImage(plane, self.bundle.manifest)
-        sink = ImageSink(
-            source.size, channels=plane.shape[2], dtype=plane.dtype, manifest=self.bundle.manifest
-        )
+        sink = ImageSink(source.size, channels=plane.shape[2], dtype=plane.dtype, manifest=self.bundle.manifest)
         return source, sink
 
     def _noise(

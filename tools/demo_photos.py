@@ -43,10 +43,7 @@ def collect(into: Path) -> None:
     """Write `into/{train,validation}/<stem>@<factor>.png`, RGB, sides cut to multiples of four."""
     table = json.loads(TABLE.read_text())
     with tempfile.TemporaryDirectory() as scratch:
-        folders = {
-            name: fetch_source(source, Path(scratch) / name)
-            for name, source in table["sources"].items()
-        }
+        folders = {name: fetch_source(source, Path(scratch) / name) for name, source in table["sources"].items()}
         for split in ("train", "validation"):
             (into / split).mkdir(parents=True, exist_ok=True)
             for photo in table[split]:

@@ -20,7 +20,5 @@ def add_tile(canvas: Array, tile: Array, row_weights: Array, column_weights: Arr
     """
     channels, height, width = tile.shape
     if canvas.shape[:2] != (channels, height) or not 0 <= left <= canvas.shape[2] - width:
-        raise ValueError(
-            f"tile: found {tile.shape} at column {left}; expected it inside a canvas {canvas.shape}"
-        )
+        raise ValueError(f"tile: found {tile.shape} at column {left}; expected it inside a canvas {canvas.shape}")
     add(canvas[:, :, left : left + width], tile, row_weights, column_weights)

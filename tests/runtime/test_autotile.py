@@ -21,7 +21,14 @@ def manifest(tiny_bundle) -> Manifest:
 
 def choose(manifest, canvas, *, tile="auto", budget=10**9, overlap=None, blend="final", depth=0, held=0):
     return choose_tiles(
-        manifest, canvas, tile=tile, overlap=overlap, blend=blend, depth=depth, held_bytes=held, budget_bytes=budget
+        manifest,
+        canvas,
+        tile=tile,
+        overlap=overlap,
+        blend=blend,
+        depth=depth,
+        held_bytes=held,
+        budget_bytes=budget,
     )
 
 

@@ -10,7 +10,6 @@ import msgspec
 import numpy as np
 import pytest
 
-
 from lqhq.kernels.noise import normal
 from lqhq.runtime.bundle import open_bundle
 from lqhq.runtime.driver import drive
@@ -24,6 +23,7 @@ from lqhq.runtime.schedule import Row, Schedule, Start
 from lqhq.runtime.session import Feed, Fetch
 from lqhq.runtime.sink import ImageSink
 from lqhq.runtime.tiles import plan_tiles
+
 
 class BlurSession:
     """`pred = blur3x3(state) * (0.5 + 0.5 t)` in NumPy, and what it was asked; stands in for an engine."""
@@ -101,7 +101,9 @@ def image(height: int = 37, width: int = 50, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random((height, width, 3), np.float32)
 
 
-def job(manifest: Manifest, pixels: np.ndarray, schedule: Schedule, blend: str, tile: int = 16, seed: int = 3) -> Job:
+def job(
+    manifest: Manifest, pixels: np.ndarray, schedule: Schedule, blend: str, tile: int = 16, seed: int = 3
+) -> Job:
     source = PreparedImage(pixels, manifest)
     rows = len(schedule.rows)
     return Job(

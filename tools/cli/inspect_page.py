@@ -105,7 +105,9 @@ def _tiles(manifest: Manifest) -> list[str]:
     if hints.reach is None:
         lines.append("  a pixel depends on all of its tile: the image is run whole while memory allows")
     else:
-        lines.append(f"  a pixel depends on {hints.reach} px around it; a blended tile sees {hints.overlap // 4} px or more")
+        lines.append(
+            f"  a pixel depends on {hints.reach} px around it; a blended tile sees {hints.overlap // 4} px or more"
+        )
     return [*lines, *(f"  tiled differs from untiled: {clean(text)}" for text in hints.deviations)]
 
 

@@ -1,4 +1,4 @@
-"""InDI (Delbracio, Milanfar, arXiv 2303.11435): a network that predicts the clean image from a mixture with the input."""
+"""InDI (Delbracio, Milanfar, arXiv 2303.11435): the network predicts the clean image from a mixture."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class FilmBlock(nn.Module):
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         scale, shift = self.film(time)[:, :, None, None].chunk(2, dim=1)
         h = torch.relu(self.conv1(x) * (1 + scale) + shift)
-        return x + self.conv2(h)
+        return x + self.conv2(h)  # type: ignore[no-any-return]
 
 
 class FilmResNet(nn.Module):

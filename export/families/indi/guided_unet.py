@@ -1,7 +1,8 @@
 """UNetModel of openai/guided-diffusion, with its official key names, rebuilt for inference.
 
-The network is described by a `GuidedShape`: what can be read from the weights (widths, attention levels, ...) and what
-cannot (heads, order of the attention's 3C axis). Dropout, gradient checkpoints and fp16 switches have no place here.
+The network is described by a `GuidedShape`: what can be read from the weights (widths, attention levels, ...)
+and what cannot (heads, order of the attention's 3C axis). Dropout, gradient checkpoints and fp16 switches have
+no place here.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ class Attention(nn.Module):
         scale = dim**-0.25
         weights = torch.softmax(((q * scale).transpose(-1, -2) @ (k * scale)).float(), dim=-1)
         out = (v @ weights.transpose(-1, -2)).flatten(1, 2)
-        return x + self.proj_out(out).unflatten(2, x.shape[2:])
+        return x + self.proj_out(out).unflatten(2, x.shape[2:])  # type: ignore[no-any-return]
 
 
 class Stage(nn.ModuleList):
@@ -173,7 +174,9 @@ def _decoder(shape: GuidedShape, skips: list[int]) -> nn.ModuleList:
 
 
 class GuidedUNet(nn.Module):
-    """`state` `[N, C, H, W]` and `t` `[N]` (as fed to the embedding) to `[N, out, H, W]`; H, W multiples of 2^(levels-1)."""
+    """`state` `[N, C, H, W]` and `t` `[N]` (as fed to the embedding) to `[N, out, H, W]`; H, W multiples of
+    2^(levels-1).
+    """
 
     frequencies: Tensor
 

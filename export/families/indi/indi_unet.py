@@ -25,7 +25,7 @@ class DoubleConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.double_conv(x)
-        return functional.gelu(x + h) if self.residual else h  # type: ignore[no-any-return]
+        return functional.gelu(x + h) if self.residual else h
 
 
 class Down(nn.Module):
@@ -54,7 +54,8 @@ class Up(nn.Module):
 class IndiUNet(nn.Module):
     """`state` `[N, C, H, W]` and `t` `[N]` to `[N, out, H, W]`; H and W multiples of 8.
 
-    `width` is the first layer's channels, `time` those of the embedding: [sin, cos] of t * 10000^(-2i/time), no MLP.
+    `width` is the first layer's channels, `time` those of the embedding: [sin, cos] of t * 10000^(-2i/time), no
+    MLP.
     """
 
     frequencies: Tensor
@@ -63,8 +64,16 @@ class IndiUNet(nn.Module):
         super().__init__()
         w = width
         self.inc = DoubleConv(in_channels, w)
-        self.down1, self.down2, self.down3 = Down(w, 2 * w, time), Down(2 * w, 4 * w, time), Down(4 * w, 4 * w, time)
-        self.bot1, self.bot2, self.bot3 = DoubleConv(4 * w, 8 * w), DoubleConv(8 * w, 8 * w), DoubleConv(8 * w, 4 * w)
+        self.down1, self.down2, self.down3 = (
+            Down(w, 2 * w, time),
+            Down(2 * w, 4 * w, time),
+            Down(4 * w, 4 * w, time),
+        )
+        self.bot1, self.bot2, self.bot3 = (
+            DoubleConv(4 * w, 8 * w),
+            DoubleConv(8 * w, 8 * w),
+            DoubleConv(8 * w, 4 * w),
+        )
         self.up1, self.up2, self.up3 = Up(8 * w, 2 * w, time), Up(4 * w, w, time), Up(2 * w, w, time)
         self.outc = nn.Conv2d(w, out_channels, 1)
         steps = torch.arange(0, time, 2, dtype=torch.float32)

@@ -82,14 +82,15 @@ def load(weights: Weights, config: Mapping[str, Any]) -> Network:
     )
 
 
-def _settings(
-    where: str, config: Mapping[str, Any], known: frozenset[str], notes: list[str]
-) -> dict[str, Any]:
+def _settings(where: str, config: Mapping[str, Any], known: frozenset[str], notes: list[str]) -> dict[str, Any]:
     """The constructor's arguments out of config.json; every other key must be a known extra."""
     kind = config.get("_class_name", CLASS)
     if kind != CLASS:
         raise CheckpointError(
-            f"{where}: _class_name", found=str(kind), expected=CLASS, mend="Only unconditional 2-D U-Nets are InDI's F."
+            f"{where}: _class_name",
+            found=str(kind),
+            expected=CLASS,
+            mend="Only unconditional 2-D U-Nets are InDI's F.",
         )
     unknown = [key for key in config if key not in known | EMA_KEYS and not key.startswith("_")]
     if unknown:

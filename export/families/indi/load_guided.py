@@ -31,7 +31,7 @@ Count = Annotated[int, Meta(ge=1, le=1 << 14)]
 MULTS = {512: (0.5, 1, 1, 2, 2, 4, 4), 256: (1, 1, 2, 2, 4, 4), 128: (1, 1, 2, 3, 4), 64: (1, 2, 3, 4)}
 
 
-class GuidedFlags(NetworkConfig, kw_only=True):
+class GuidedFlags(NetworkConfig, frozen=True, kw_only=True):
     """The flags of that code base. Those of its DDPM process and of training say nothing about F(x, t)."""
 
     image_size: Count | None = None
@@ -170,7 +170,9 @@ def _widths(flags: GuidedFlags, width: int) -> tuple[int, ...] | None:
     """The level widths that channel_mult stands for; None where the flags do not say."""
     if flags.channel_mult is None:
         return None
-    mults = _numbers("channel_mult", flags.channel_mult) if flags.channel_mult else MULTS.get(flags.image_size or 0)
+    mults = (
+        _numbers("channel_mult", flags.channel_mult) if flags.channel_mult else MULTS.get(flags.image_size or 0)
+    )
     if mults is None:
         raise CheckpointError(
             "config of format guided: channel_mult",

@@ -1,4 +1,4 @@
-"""Format `indiunet`: the state dict of an IndiUnet (DoubleConv, Down, Up). Only the time scale is not in the weights."""
+"""Format `indiunet`: the state dict of an IndiUnet (DoubleConv, Down, Up). It lacks the time scale only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lqhq.export.state_dict import fill, rows
 __all__ = ["INDIUNET"]
 
 
-class IndiUnetConfig(NetworkConfig, kw_only=True):
+class IndiUnetConfig(NetworkConfig, frozen=True, kw_only=True):
     """The constructor's arguments; its `image_size` is the width of the first layer."""
 
     c_in: int | None = None

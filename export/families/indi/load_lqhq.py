@@ -1,7 +1,7 @@
 """Format `lqhq`: lqhq's own folder, config.json and model.safetensors. The demo model is stored so.
 
-config.json: {"format": "lqhq-indi", "network": "film_resnet", "width", "blocks", "time_width", "fold"} and lqhq's own
-keys ("time_scale", "scale", "resize", "schedules", ...), see `lqhq.export.settings`.
+config.json: {"format": "lqhq-indi", "network": "film_resnet", "width", "blocks", "time_width", "fold"} and
+lqhq's own keys ("time_scale", "scale", "resize", "schedules", ...), see `lqhq.export.settings`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from lqhq.export.state_dict import fill, rows
 
 __all__ = ["LQHQ"]
 
+OVERLAP = 64  # most of the reach of the demo network, 79 pixels; weights at its rim are near zero
+
 Width = Annotated[int, Meta(ge=1, le=1 << 14)]
 
 
-class FilmConfig(NetworkConfig, kw_only=True):
+class FilmConfig(NetworkConfig, frozen=True, kw_only=True):
     format: Literal["lqhq-indi"]
     network: Literal["film_resnet"]
     width: Width | None = None
@@ -43,14 +45,16 @@ def load(weights: Weights, config: Mapping[str, Any]) -> Network:
         need(key, getattr(given, key), "lqhq")
     width, blocks, time_width, fold = given.width or 1, given.blocks or 0, given.time_width or 1, given.fold or 1
     cells = fold * fold
-    inputs, outputs = (rows(weights.where, weights.tensors, f"{name}.weight", dim) for name, dim in (("head", 1), ("tail", 0)))
+    inputs, outputs = (
+        rows(weights.where, weights.tensors, f"{name}.weight", dim) for name, dim in (("head", 1), ("tail", 0))
+    )
     if inputs == outputs == 6 * cells:
         check_channels(weights.where, 6, 6)
     module = FilmResNet(width=width, blocks=blocks, time_width=time_width, fold=fold)
     fill(weights.where, module, weights.tensors)
-    # Zero padding reaches in by one folded pixel per convolution; most of that has faded after half of it.
-    reach = (2 * blocks + 3) * fold
-    return network(module, multiple=fold, overlap=reach)
+    # One folded pixel per convolution, and the cell that a pixel shares. The overlap covers what has not faded.
+    reach = (2 * blocks + 3) * fold + fold - 1
+    return network(module, multiple=fold, overlap=OVERLAP, reach=reach)
 
 
 LQHQ = Format(name="lqhq", about="lqhq's own folder: config.json and model.safetensors", claims=claims, load=load)

@@ -1,7 +1,7 @@
 """Format `sr3`: the state dict of an SR3-style UNet, as in scSplit's InDI, and its JSON config.
 
-The config's network part is {"unet": {...}}. A wrapper's prefix (`denoise_fn.`, `indi1.denoise_fn.`) is chosen with
-"key_prefix"; "eps" and "clip_denoised" are lqhq's own keys.
+The config's network part is {"unet": {...}}. A wrapper's prefix (`denoise_fn.`, `indi1.denoise_fn.`) is chosen
+with "key_prefix"; "eps" and "clip_denoised" are lqhq's own keys.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Count = Annotated[int, Meta(ge=1, le=1 << 14)]
 Counts = Annotated[tuple[Count, ...], Meta(min_length=1, max_length=12)]
 
 
-class UnetConfig(NetworkConfig, kw_only=True):
+class UnetConfig(NetworkConfig, frozen=True, kw_only=True):
     """The UNet's arguments; both spellings of the multipliers are in use. `dropout` has no effect here."""
 
     in_channel: Count | None = None
@@ -38,11 +38,9 @@ class UnetConfig(NetworkConfig, kw_only=True):
     res_blocks: Count | None = None
     dropout: float | None = None
     image_size: Count | None = None
-    with_noise_level_emb: bool | None = None
-    with_time_emb: bool | None = None
 
 
-class Sr3Config(NetworkConfig, kw_only=True):
+class Sr3Config(NetworkConfig, frozen=True, kw_only=True):
     unet: UnetConfig = msgspec.field(default_factory=UnetConfig)
 
 
@@ -57,13 +55,11 @@ def load(weights: Weights, config: Mapping[str, Any]) -> Network:
     inner, inputs = (rows(where, tensors, "downs.0.weight", dim) for dim in (0, 1))
     outputs = rows(where, tensors, "final_conv.block.3.weight")
     widths, blocks, attention = _levels(where, weights)
-    told = {
+    told: dict[str, tuple[object, object]] = {
         "unet.in_channel": (unet.in_channel, inputs),
         "unet.out_channel": (unet.out_channel, outputs),
         "unet.inner_channel": (unet.inner_channel, inner),
         "unet.res_blocks": (unet.res_blocks, blocks),
-        "unet.with_noise_level_emb": (unet.with_noise_level_emb, True),
-        "unet.with_time_emb": (unet.with_time_emb, True),
     }
     for key, mults in (("channel_mults", unet.channel_mults), ("channel_multiplier", unet.channel_multiplier)):
         told[f"unet.{key}"] = (mults and tuple(m * inner for m in mults), widths)
@@ -89,7 +85,7 @@ def load(weights: Weights, config: Mapping[str, Any]) -> Network:
 
 
 def _levels(where: str, weights: Weights) -> tuple[tuple[int, ...], int, frozenset[int]]:
-    """Width of each level, residual blocks per level, and the levels with attention, as the down path shows them."""
+    """Of the down path: the width of each level, residual blocks per level, and the levels with attention."""
     widths: list[int] = []
     counts = [0]
     attention = set()

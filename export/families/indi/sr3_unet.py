@@ -142,7 +142,9 @@ def _decoder(shape: Sr3Shape, skips: list[int]) -> nn.ModuleList:
 
 
 class Sr3UNet(nn.Module):
-    """`state` `[N, C, H, W]` and `t` `[N]` (as fed to the embedding) to `[N, out, H, W]`; H, W multiples of 2^(levels-1)."""
+    """`state` `[N, C, H, W]` and `t` `[N]` (as fed to the embedding) to `[N, out, H, W]`; H, W multiples of
+    2^(levels-1).
+    """
 
     def __init__(self, shape: Sr3Shape) -> None:
         super().__init__()

@@ -11,8 +11,8 @@ from lqhq.export.family import Network
 __all__ = ["ATTENTION", "NORM", "network"]
 
 # Pixels of the prepared image. 512 keeps borders few; a quarter of it as overlap hides the zero padding of the
-# convolutions, whose reach in a U-Net is a good part of a tile. Attention over fine levels needs smaller tiles: the side
-# is halved until the scores of one tile fit a gibibyte.
+# convolutions, whose reach in a U-Net is a good part of a tile. Attention over fine levels needs smaller tiles:
+# the side is halved until the scores of one tile fit a gibibyte.
 PREFERRED, OVERLAP = 512, 128
 SCORE_BYTES = 1 << 30
 NORM = "GroupNorm: a tile is normalised by its own mean and variance, not by the image's"
@@ -40,6 +40,7 @@ def network(
     heads: Mapping[int, int] | None = None,
     notes: list[str] | None = None,
     overlap: int = OVERLAP,
+    reach: int | None = None,
 ) -> Network:
     """A `Network` with hints for its `multiple` and its attention, `heads` by level.
 
@@ -57,6 +58,7 @@ def network(
         smallest=2 * multiple,
         preferred=preferred,
         overlap=min(_up(min(overlap, preferred // 4), multiple), preferred // 2 // multiple * multiple),
+        reach=reach,
         deviations=deviations,
         per_pair=per_pair,
         notes=tuple(notes or ()),

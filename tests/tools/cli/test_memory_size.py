@@ -11,7 +11,14 @@ from lqhq.tools.cli.memory_size import memory_size
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("800M", 800_000_000), ("1.5G", 1_500_000_000), ("4GiB", 4 << 30), ("512", 512), ("2 kb", 2000), ("1k", 1000)],
+    [
+        ("800M", 800_000_000),
+        ("1.5G", 1_500_000_000),
+        ("4GiB", 4 << 30),
+        ("512", 512),
+        ("2 kb", 2000),
+        ("1k", 1000),
+    ],
 )
 def test_sizes(text, expected):
     assert memory_size(text) == expected

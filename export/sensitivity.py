@@ -1,0 +1,41 @@
+"""How near a finished image can be expected to come to PyTorch: as near as PyTorch comes to itself.
+
+Each call of a sampler passes the errors of earlier calls on, and some networks enlarge them: PyTorch with and
+without oneDNN differs by 1e-6 to 6e-6 in one call, and by up to 3e-4 after 20 calls of the small random networks
+of the tests, as does ONNX Runtime. A fixed bound would either refuse right bundles or miss wrong ones, so it
+follows the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from lqhq.export.load import Model
+from lqhq.export.reference import PIXELS, reference_image
+from lqhq.runtime.parity import FINISHED, TRAJECTORY, Tolerance
+
+__all__ = ["tolerances"]
+
+JITTER = 2e-6  # of every prediction, about what two right engines differ by
+MARGIN = 4.0  # seen: right engines come to 0.3 to 2 times the jittered reference's distance
+MOST = 4e-3  # half a level of 8 bits; a network that needs more cannot be compared
+
+
+def tolerances(
+    model: Model, image: NDArray[np.uint8], schedule: str, noise: Mapping[str, NDArray[np.float32]]
+) -> tuple[Tolerance, Tolerance]:
+    """For the floats in the network's range, and for the 8 bits: never below `TRAJECTORY` and `FINISHED`."""
+    low, high = (model.settings.pixels or PIXELS).range
+    exact8, exact = reference_image(model, image, schedule, noise)
+    moved8, moved = reference_image(model, image, schedule, noise, jitter=JITTER * (high - low) / 2)
+    distance = float(np.abs(exact - moved).max()) * (high - low)
+    count = int((exact8 != moved8).sum())
+    share = count / exact8.size if count > FINISHED.few else 0.0  # a few are let pass anyway
+    return (
+        msgspec.structs.replace(TRAJECTORY, max_abs=min(MOST, max(TRAJECTORY.max_abs, MARGIN * distance))),
+        msgspec.structs.replace(FINISHED, changed=max(FINISHED.changed, MARGIN * share)),
+    )

@@ -1,0 +1,43 @@
+"""Bounds that follow the network: never below the floors, never above half a level."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lqhq.export.families import FAMILIES
+from lqhq.export.goldens import synthetic_image
+from lqhq.export.load import load_model
+from lqhq.export.sensitivity import MOST, tolerances
+from lqhq.runtime.parity import FINISHED, TRAJECTORY
+
+
+class Steep(torch.nn.Module):
+    """Enlarges whatever it gets."""
+
+    def __init__(self, gain: float) -> None:
+        super().__init__()
+        self.gain = gain
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return torch.sin(self.gain * x)
+
+
+@pytest.fixture
+def model(film):
+    loaded = load_model(FAMILIES[0], film(schedules={"slow": {"steps": 10}}))
+    return lambda gain: replace(loaded, network=replace(loaded.network, module=Steep(gain)))
+
+
+def test_calm_networks_get_the_floors(model):
+    assert tolerances(model(0.5), synthetic_image(9, 11), "slow", {}) == (TRAJECTORY, FINISHED)
+
+
+def test_steep_networks_get_more_but_not_without_end(model):
+    floats, levels = tolerances(model(9.0), synthetic_image(9, 11), "slow", {})
+    assert TRAJECTORY.max_abs < floats.max_abs <= MOST
+    assert levels.max_abs == FINISHED.max_abs
+    wild, _ = tolerances(model(300.0), synthetic_image(9, 11), "slow", {})
+    assert wild.max_abs == MOST
