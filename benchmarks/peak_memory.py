@@ -69,9 +69,7 @@ def rows(found: list[Measured]) -> list[tuple[object, ...]]:
     """Table rows; the last column is the slope from the size above."""
     table: list[tuple[object, ...]] = []
     for at, before in zip(found, [None, *found], strict=False):
-        slope = (
-            "-" if before is None else f"{(at.peak - before.peak) / 1e6 / (at.megapixels - before.megapixels):.1f}"
-        )
+        slope = "-" if before is None else f"{(at.peak - before.peak) / 1e6 / (at.megapixels - before.megapixels):.1f}"
         each = f"{at.seconds / at.megapixels:.2f}"
         size = f"{at.side}x{at.side}"
         table.append((size, f"{at.megapixels:.1f}", f"{at.seconds:.1f}", each, f"{at.peak / 1e6:.0f}", slope))

@@ -22,7 +22,8 @@ from PIL import Image, ImageFilter
 from lqhq.runtime import Restorer
 from lqhq.runtime.image_file import ImageFile, read_image
 from lqhq.runtime.image_write import write_image
-from lqhq.tools.train_demo import LinearFilter, Pairs, psnr_y, ssim_y, to_tensor
+from lqhq.tools.demo_metrics import LinearFilter, psnr_y, ssim_y
+from lqhq.tools.demo_pairs import Pairs, to_tensor
 
 SEED = 0  # of the patches that the linear filter is fitted on; the trainer's default
 SCALE = 4

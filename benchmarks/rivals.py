@@ -57,9 +57,7 @@ def races(bundle: str, unet: Path, quick: bool) -> list[Race]:
         shape = {"shape": [size, size]}
         title = f"{name}, {size}x{size} canvas, one call"
         found.append(
-            Race(
-                title, "network", ("graph", {"path": graph, **shape}), ("network", {"name": module, **shape}), many
-            )
+            Race(title, "network", ("graph", {"path": graph, **shape}), ("network", {"name": module, **shape}), many)
         )
     return found
 
@@ -96,9 +94,7 @@ def rows(race: Race, outcomes: list[Outcome]) -> list[tuple[object, ...]]:
             continue
         apart = float(np.abs(outcome.answer.astype(np.float64) - ours.answer).max())
         if not apart <= CLOSE[race.kind]:
-            raise SystemExit(
-                f"{race.title}: {outcome.name} is {apart} from lqhq; expected {CLOSE[race.kind]} or less"
-            )
+            raise SystemExit(f"{race.title}: {outcome.name} is {apart} from lqhq; expected {CLOSE[race.kind]} or less")
         against = "1" if outcome is ours else str(ratio(outcome, ours))
         found.append(
             (

@@ -94,8 +94,8 @@ def main() -> None:
     packages = ("onnxruntime", "numpy")
     page = Page("ONNX Runtime's CPU settings", weights=weights_line(args.bundle), packages=packages)
     page.text(
-        f"Present settings: {cpu_count()} threads, all graph optimisations (with layouts), arena and spinning on, memory "
-        "pattern off. One process per setting, turns interleaved, two warm-ups. Above 1: slower, or more "
+        f"Present settings: {cpu_count()} threads, all graph optimisations (with layouts), arena and spinning on, "
+        "memory pattern off. One process per setting, turns interleaved, two warm-ups. Above 1: slower, or more "
         "memory, than now. The row with the same thread count as the present settings shows the noise."
     )
     single = contest(graph, [canvas], {**OTHERS, **MEMORY}, rounds)

@@ -95,8 +95,7 @@ def time_rows(bundle: str, side: int, plans: Sequence[tuple[int, int]], rounds: 
     outcomes = hold_contest([contender(bundle, side, *plan) for plan in asked], rounds=rounds, warm_ups=1)
     named = ("untiled", *(preferred for preferred, _ in plans))
     return [
-        (name, *_timed(plan, outcome, outcomes[0]))
-        for name, plan, outcome in zip(named, made, outcomes, strict=True)
+        (name, *_timed(plan, outcome, outcomes[0])) for name, plan, outcome in zip(named, made, outcomes, strict=True)
     ]
 
 
@@ -138,9 +137,7 @@ def main() -> None:
     bins = [f"{low} to {high}" for low, high in pairwise(BINS)]
     columns = ("overlap", "tile run", "pixels run / canvas", *bins, f"{BINS[-1]} and more")
     with Restorer.open(args.bundle) as restorer:
-        page.table(
-            "Error by distance to the nearest tile edge", columns, seam_rows(restorer, side, tile, overlaps)
-        )
+        page.table("Error by distance to the nearest tile edge", columns, seam_rows(restorer, side, tile, overlaps))
     page.write(args.output)
 
 

@@ -20,9 +20,7 @@ def detect(family: Family, weights: Weights, asked: str | None = None) -> Format
         return claimants[0]
     names = ", ".join(form.name for form in claimants or family.formats)
     kind = weights.config.get("_class_name") or weights.config.get("format")
-    seen = f"{len(weights.tensors)} tensors ({shown(weights.tensors)})" + (
-        f" and a config of {kind}" if kind else ""
-    )
+    seen = f"{len(weights.tensors)} tensors ({shown(weights.tensors)})" + (f" and a config of {kind}" if kind else "")
     raise CheckpointError(
         weights.where,
         found=seen + (f", claimed by {names}" if claimants else ", claimed by no format"),

@@ -56,9 +56,7 @@ def write_goldens(model: Model, folder: Path) -> None:
     np.savez_compressed(folder / DENOISE_GOLDENS, **arrays)  # type: ignore[arg-type]
     schedule = _schedule(model)
     # Odd sides, so that padding and cropping are part of the case.
-    height, width = (
-        -(-model.network.smallest // model.scale) + max(extra, 17 // model.scale) | 1 for extra in (5, 8)
-    )
+    height, width = (-(-model.network.smallest // model.scale) + max(extra, 17 // model.scale) | 1 for extra in (5, 8))
     image = synthetic_image(height, width)
     noise = draw_noise(model, schedule, height * model.scale, width * model.scale, SEED)
     hq, _ = reference_image(model, image, schedule, noise)

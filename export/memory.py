@@ -29,8 +29,7 @@ def measure_memory(graph: Path, network: Network) -> Memory:
     small = [side for side in SIDES[1:] if network.per_pair * side**4 <= SCORE_BYTES]
     high = SIDES.index(small[-1]) if small else 1
     sides = [
-        max(network.smallest, -(-side // network.multiple) * network.multiple)
-        for side in SIDES[high - 1 : high + 1]
+        max(network.smallest, -(-side // network.multiple) * network.multiple) for side in SIDES[high - 1 : high + 1]
     ]
     if sides[0] == sides[1]:
         sides[1] *= 2

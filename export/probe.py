@@ -82,9 +82,7 @@ def _clip(scheduler: Any) -> float | None:
     """The bound of x0 that the configuration asks for; refuse what no row can say."""
     config = scheduler.config
     if config.get("thresholding"):
-        raise refusal(
-            scheduler, found="thresholding=True", mend="Set thresholding=False; clip_sample can be kept."
-        )
+        raise refusal(scheduler, found="thresholding=True", mend="Set thresholding=False; clip_sample can be kept.")
     if str(config.get("variance_type")).startswith("learned"):
         raise refusal(
             scheduler,

@@ -99,9 +99,7 @@ def fresh(scheduler: Any, run: Run, **changes: object) -> Any:
         copy = type(scheduler).from_config(scheduler.config, **changes)
         copy.set_timesteps(run.steps)
     except FOREIGN_FAILURES as error:
-        raise refusal(
-            scheduler, found=f"{type(error).__name__} from set_timesteps({run.steps}): {error}"
-        ) from error
+        raise refusal(scheduler, found=f"{type(error).__name__} from set_timesteps({run.steps}): {error}") from error
     if hasattr(copy, "set_begin_index"):
         copy.set_begin_index(run.begin_index)
     return copy

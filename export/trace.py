@@ -38,9 +38,7 @@ class Denoise(nn.Module):
         return self.module(state, t if self.time_scale == 1.0 else t * self.time_scale)  # type: ignore[no-any-return]
 
 
-def trace(
-    network: Network, time_scale: float, file: Path, *, external_above: int = EXTERNAL_ABOVE
-) -> tuple[str, ...]:
+def trace(network: Network, time_scale: float, file: Path, *, external_above: int = EXTERNAL_ABOVE) -> tuple[str, ...]:
     """Write `file` for any N, and H, W at any multiples of `network.multiple`; returns the names of external data.
 
     Weights of more than `external_above` bytes go into `<file>.data` beside it. Raises `EngineError` when the
@@ -126,16 +124,12 @@ def _check(file: Path, module: nn.Module, network: Network) -> None:
     draw = np.random.default_rng(0)
     with OnnxSession(file, threads=1) as session, torch.no_grad():
         for batch, high, wide in zip(*SIDES.values(), strict=True):
-            state = draw.uniform(
-                -1, 1, (batch, network.channels, high * network.multiple, wide * network.multiple)
-            )
+            state = draw.uniform(-1, 1, (batch, network.channels, high * network.multiple, wide * network.multiple))
             t = draw.uniform(0.1, 1, batch)
             feed = {"state": state.astype(np.float32), "t": t.astype(np.float32)}
             pred = session.run(feed)["pred"]
             wanted = module(*(torch.from_numpy(array) for array in feed.values())).numpy()
-            if pred.shape != wanted.shape or not np.abs(pred - wanted).max() <= CLOSE * max(
-                1.0, np.abs(wanted).max()
-            ):
+            if pred.shape != wanted.shape or not np.abs(pred - wanted).max() <= CLOSE * max(1.0, np.abs(wanted).max()):
                 raise _fault(f"another output at {state.shape} than the network's", "the same at every size")
 
 

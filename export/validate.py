@@ -54,9 +54,7 @@ def _roles(model: Model, bundle: Bundle, threads: int) -> Iterator[Case]:
             yield compare("denoise", case, found, wanted, peak=high - low, tolerance=FORWARD)
 
 
-def _restored(
-    model: Model, bundle: Bundle, images: Mapping[str, NDArray[np.uint8]], threads: int
-) -> Iterator[Case]:
+def _restored(model: Model, bundle: Bundle, images: Mapping[str, NDArray[np.uint8]], threads: int) -> Iterator[Case]:
     """Every schedule on images of odd sides; the floats before quantising and the finished 8 bits."""
     with Restorer.open(bundle, threads=threads) as restorer:
         for schedule in model.samplings:

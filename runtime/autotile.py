@@ -97,9 +97,7 @@ def choose_tiles(
     if isinstance(tile, int):
         return _as_asked(request, tile, overlap, budget_bytes)
     if tile != "auto":
-        raise OptionError(
-            "tile", found=repr(tile), expected="a number of pixels, or 'auto'", mend="Use --tile auto."
-        )
+        raise OptionError("tile", found=repr(tile), expected="a number of pixels, or 'auto'", mend="Use --tile auto.")
     longest = max(canvas)
     # A canvas a little longer than the preferred tile is run whole: two tiles would cost more in overlap.
     whole = hints.reach is None or longest <= hints.preferred * 5 // 4

@@ -171,8 +171,7 @@ def _check(name: str, image: Any, frames: int, max_pixels: int) -> None:
             name,
             found=f"pixels of type {image.format}",
             expected="8 or 16 bit unsigned",
-            mend="Convert it; values from 0 to 1, for example: "
-            + _command(name, ".linear(65535, 0).cast('ushort')"),
+            mend="Convert it; values from 0 to 1, for example: " + _command(name, ".linear(65535, 0).cast('ushort')"),
         )
     if image.interpretation not in INTERPRETATIONS or image.bands > 4:
         raise _wrong_colours(name, f"{image.bands} channels, colours {image.interpretation}")

@@ -38,9 +38,7 @@ def write_image(path: str | os.PathLike[str], image: ImageFile, *, quality: int 
     """
     target = Path(path)
     if not 1 <= quality <= 100:
-        raise OptionError(
-            "quality", found=str(quality), expected="1 to 100", mend="95 is hard to tell from lossless."
-        )
+        raise OptionError("quality", found=str(quality), expected="1 to 100", mend="95 is hard to tell from lossless.")
     check_fits(target, image)
     try:
         _write_whole(target, check_target(target), image, quality)

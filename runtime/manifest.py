@@ -67,9 +67,7 @@ class Tensor(Strict, frozen=True, kw_only=True):
     """A graph input or output. `shape` has numbers and the letters N, C, H, W; `per` says who owns a value."""
 
     dtype: Literal["float32", "float16", "int64"]
-    shape: Annotated[
-        tuple[Annotated[int, Meta(ge=1, le=1 << 16)] | Literal["N", "H", "W"], ...], Meta(max_length=6)
-    ]
+    shape: Annotated[tuple[Annotated[int, Meta(ge=1, le=1 << 16)] | Literal["N", "H", "W"], ...], Meta(max_length=6)]
     per: Literal["tile", "image", "sample"] = "tile"
 
 

@@ -26,9 +26,7 @@ class NoiseField:
         self, *, seed: int, channels: int, size: Size, rows: int, injected: Mapping[str, Array] | None
     ) -> None:
         if not 0 <= seed < 1 << 64:
-            raise OptionError(
-                "seed", found=str(seed), expected="0 to 2^64 - 1", mend="Give a seed inside this range."
-            )
+            raise OptionError("seed", found=str(seed), expected="0 to 2^64 - 1", mend="Give a seed inside this range.")
         self._seed, self._channels = seed, channels
         self._injected = injected
         shapes = {"start": (channels, *size), "step": (rows, channels, *size)}

@@ -114,8 +114,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         ]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         rows = [
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-            for line in lines
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
         ]
         failed = sum(not case.passed for case in self.cases)
         verdict = (

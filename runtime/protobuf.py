@@ -46,9 +46,7 @@ class Reader:
 
     def fault(self, found: str, expected: str) -> BundleError:
         """The error for a buffer that is not what it claims to be; the caller raises it."""
-        return BundleError(
-            self.where, found=found, expected=expected, mend="Get the bundle again, or export it again."
-        )
+        return BundleError(self.where, found=found, expected=expected, mend="Get the bundle again, or export it again.")
 
     def fields(self, message: Span) -> Iterator[Field]:
         """The fields of one message in file order. Raises `BundleError` where the bytes are malformed."""

@@ -87,6 +87,4 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                     mend="The first rows of a multistep sampler must be of lower order.",
                 )
         if not (math.isfinite(self.start.c_img) and math.isfinite(self.start.c_noise)):
-            raise ScheduleError(
-                "start", found=str(self.start), expected="finite numbers", mend="Rebuild the schedule."
-            )
+            raise ScheduleError("start", found=str(self.start), expected="finite numbers", mend="Rebuild the schedule.")

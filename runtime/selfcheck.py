@@ -42,9 +42,7 @@ def _roles(bundle: Bundle, threads: int) -> list[Case]:
     cases = []
     with open_session("onnx", graph, device="cpu", threads=threads) as session:
         for name in dict.fromkeys(key.partition(".")[0] for key in arrays):
-            state, t, pred = (
-                _member(arrays, DENOISE_GOLDENS, f"{name}.{part}") for part in ("state", "t", "pred")
-            )
+            state, t, pred = (_member(arrays, DENOISE_GOLDENS, f"{name}.{part}") for part in ("state", "t", "pred"))
             found = session.run({"state": state, "t": t})["pred"]
             shape = "x".join(map(str, state.shape))
             cases.append(compare("denoise", shape, found, pred, peak=high - low, tolerance=FORWARD))
@@ -53,9 +51,7 @@ def _roles(bundle: Bundle, threads: int) -> list[Case]:
 
 def _finished(bundle: Bundle, threads: int | None) -> list[Case]:
     arrays = _arrays(bundle, IMAGE_GOLDEN)
-    image, hq, name, changed = (
-        _member(arrays, IMAGE_GOLDEN, key) for key in ("image", "hq", "schedule", "changed")
-    )
+    image, hq, name, changed = (_member(arrays, IMAGE_GOLDEN, key) for key in ("image", "hq", "schedule", "changed"))
     noise: dict[str, NDArray[Any]] = {key: arrays[key] for key in ("start", "step") if key in arrays}
     with Restorer.open(bundle, threads=threads) as restorer:
         found = restorer.restore(image, schedule=str(name), noise=noise or None, tile=1 << 16, overlap=0)

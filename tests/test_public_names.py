@@ -43,9 +43,7 @@ def logic_in(tree: ast.Module) -> list[int]:
     lines = []
     for index, node in enumerate(tree.body):
         docstring = index == 0 and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        names = isinstance(node, ast.Assign) and [getattr(target, "id", "") for target in node.targets] == [
-            "__all__"
-        ]
+        names = isinstance(node, ast.Assign) and [getattr(target, "id", "") for target in node.targets] == ["__all__"]
         if names:
             assert isinstance(node, ast.Assign)
             names = isinstance(node.value, ast.List | ast.Tuple) and all(
@@ -69,15 +67,11 @@ def test_door_holds_no_logic(folder: str) -> None:
 
 
 def test_every_floor_has_a_pinned_door() -> None:
-    floors = [
-        name for name in ("kernels", "runtime", "server", "export", "tools") if list((ROOT / name).glob("*.py"))
-    ]
+    floors = [name for name in ("kernels", "runtime", "server", "export", "tools") if list((ROOT / name).glob("*.py"))]
     assert set(floors) <= set(DOORS)
 
 
-@pytest.mark.parametrize(
-    "fault", ["x = 1", "def f(): ...", "if True:\n    import a", "__all__ = make()", "'a'\n'b'"]
-)
+@pytest.mark.parametrize("fault", ["x = 1", "def f(): ...", "if True:\n    import a", "__all__ = make()", "'a'\n'b'"])
 def test_planted_logic_is_found(fault: str) -> None:
     assert logic_in(ast.parse('"""Doc."""\nimport a\n__all__ = ["a"]')) == []
     assert logic_in(ast.parse(fault)) != []

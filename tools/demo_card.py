@@ -86,8 +86,7 @@ def card(report: dict[str, Any], config: dict[str, Any], table: dict[str, Any]) 
         held=len(table["validation"]),
         table="\n".join(_row(n, f"{methods[n]['psnr_y']:.2f}", f"{methods[n]['ssim']:.4f}") for n in names),
         photos="\n".join(
-            _row(photo.split("@")[0], *(f"{methods[n]['photos'][photo][0]:.2f}" for n in columns))
-            for photo in photos
+            _row(photo.split("@")[0], *(f"{methods[n]['photos'][photo][0]:.2f}" for n in columns)) for photo in photos
         ),
         curve="\n".join(
             _row(point["minutes"], point["step"], f"{point['psnr_y']:.2f}", f"{point['ssim']:.4f}")

@@ -193,11 +193,7 @@ def mirror(sources: Iterable[Source]) -> Iterator[Finding]:
     """Rule `mirror`: tests/runtime/test_tiles.py needs runtime/tiles.py, or a package of that name."""
     have = {str(source.path) for source in sources}
     for source in sources:
-        if (
-            source.folder != "tests"
-            or not source.path.name.startswith("test_")
-            or str(source.path) in CONTRACT_SUITES
-        ):
+        if source.folder != "tests" or not source.path.name.startswith("test_") or str(source.path) in CONTRACT_SUITES:
             continue
         named = PurePosixPath(*source.path.parts[1:-1], source.path.stem.removeprefix("test_"))
         if f"{named}.py" not in have and f"{named}/__init__.py" not in have:

@@ -42,9 +42,7 @@ class PlainUNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         low, middle, high = WIDTHS
-        self.time = nn.Sequential(
-            nn.Linear(1, TIME_WIDTH), nn.SiLU(), nn.Linear(TIME_WIDTH, TIME_WIDTH), nn.SiLU()
-        )
+        self.time = nn.Sequential(nn.Linear(1, TIME_WIDTH), nn.SiLU(), nn.Linear(TIME_WIDTH, TIME_WIDTH), nn.SiLU())
         self.head = nn.Conv2d(3, low, 3, padding=1)
         self.down = nn.ModuleList([Block(low, low), Block(middle, middle), Block(high, high), Block(high, high)])
         self.shrink = nn.ModuleList(

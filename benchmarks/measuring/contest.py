@@ -31,9 +31,7 @@ __all__ = ["Contender", "Outcome", "hold_contest", "ratio"]
 
 BENCHMARKS = Path(__file__).resolve().parents[1]
 PATIENCE = 600  # seconds for one reply: torch.compile takes a minute or two on two busy cores
-SETTLE = (
-    0.05  # seconds between turns: threads that spin for more work fall asleep, and leave the cores to the next
-)
+SETTLE = 0.05  # seconds between turns: threads that spin for more work fall asleep, and leave the cores to the next
 WARM_UPS = 2
 
 

@@ -5,7 +5,7 @@
     n    = sigma + exp(l0 + l1 * var)      (the second term only where `var` is given)
 
 Coefficients are one vector per sample, `[N, COLUMNS + depth + 1]` float32, in this order: p, q, clip (inf for none),
-c_state, c_pred, sigma, l0 (-inf for none), l1, then c[0], c[1], ... Different samples of a batch may be at different rows.
+c_state, c_pred, sigma, l0 (-inf for none), l1, then c[0], c[1], ... Samples of a batch may be at different rows.
 """
 
 from __future__ import annotations

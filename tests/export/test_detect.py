@@ -34,9 +34,7 @@ def test_every_declared_format_has_a_sample(samples):
 
 
 def test_each_sample_is_claimed_by_its_own_format_alone(samples):
-    claimed = {
-        name: [form.name for form in INDI.formats if form.claims(weights)] for name, weights in samples.items()
-    }
+    claimed = {name: [form.name for form in INDI.formats if form.claims(weights)] for name, weights in samples.items()}
     assert claimed == {name: [name] for name in samples}
     bare = {
         name: detect(INDI, Weights(where="", tensors=weights.tensors, config={})).name
@@ -46,9 +44,7 @@ def test_each_sample_is_claimed_by_its_own_format_alone(samples):
 
 
 def test_nobody_claims_a_stranger():
-    weights = Weights(
-        where="x.pt", tensors={"conv.weight": torch.ones(1)}, config={"_class_name": "AutoencoderKL"}
-    )
+    weights = Weights(where="x.pt", tensors={"conv.weight": torch.ones(1)}, config={"_class_name": "AutoencoderKL"})
     with pytest.raises(CheckpointError, match=r"conv\.weight.*AutoencoderKL, claimed by no format"):
         detect(INDI, weights)
 
@@ -68,9 +64,7 @@ def test_a_joint_model_is_refused_until_one_of_the_two_is_chosen(goldens):
 
 def test_two_claimants_are_asked_about(samples):
     greedy = Format(name="greedy", about="", claims=lambda weights: True, load=INDI.formats[0].load)
-    twice = type(INDI)(
-        **{**{key: getattr(INDI, key) for key in INDI.__slots__}, "formats": (*INDI.formats, greedy)}
-    )
+    twice = type(INDI)(**{**{key: getattr(INDI, key) for key in INDI.__slots__}, "formats": (*INDI.formats, greedy)})
     with pytest.raises(CheckpointError, match=r"claimed by guided, greedy.*--format"):
         detect(twice, samples["guided"])
     assert detect(twice, samples["guided"], "greedy") is greedy

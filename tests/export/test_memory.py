@@ -52,9 +52,7 @@ def test_a_graph_is_measured_in_processes_of_its_own(tmp_path):
         helper.make_node("Mul", ["scaled", "time"], ["pred"]),
     ]
     inputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("state", image), ("t", ["N"]))]
-    graph = helper.make_graph(
-        nodes, "g", inputs, [helper.make_tensor_value_info("pred", TensorProto.FLOAT, image)]
-    )
+    graph = helper.make_graph(nodes, "g", inputs, [helper.make_tensor_value_info("pred", TensorProto.FLOAT, image)])
     file = tmp_path / "g.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), file)
     network = Network(module=None, channels=3, multiple=4, smallest=8, preferred=64, overlap=8)  # type: ignore[arg-type]

@@ -112,9 +112,7 @@ def test_settings_reach_the_manifest_and_large_weights_go_outside(film, tmp_path
         "default_schedule": "soft",
     }
     checkpoint = film(schedules={"fast": {"steps": 1}, "soft": {"steps": 2, "noise": "const", "eps": 0.05}})
-    folder, report = export_bundle(
-        FAMILIES[0], checkpoint, tmp_path / "My Bundle", config=config, external_above=100
-    )
+    folder, report = export_bundle(FAMILIES[0], checkpoint, tmp_path / "My Bundle", config=config, external_above=100)
     manifest = open_bundle(folder).manifest
     assert manifest.name == "my-bundle"
     assert manifest.pixels.order == "bgr"
@@ -130,9 +128,7 @@ def test_a_failed_parity_leaves_nothing(film, tmp_path, monkeypatch):
     """The planted fault: the reference feeds the network another time than the graph does."""
     pred = validate.reference_pred
     monkeypatch.setattr(validate, "reference_pred", lambda model, state, t: pred(model, state, t * 0.5))
-    monkeypatch.setattr(
-        pipeline, "measure_memory", lambda graph, network: pipeline.m.Memory(fixed=1, per_pixel=1.0)
-    )
+    monkeypatch.setattr(pipeline, "measure_memory", lambda graph, network: pipeline.m.Memory(fixed=1, per_pixel=1.0))
     lines: list[str] = []
     with pytest.raises(ParityError, match="parity within the stated bounds"):
         export_bundle(FAMILIES[0], film(), tmp_path / "out", say=lines.append)

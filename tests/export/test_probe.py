@@ -42,8 +42,7 @@ def _assert_same(probed: Schedule, closed: Schedule, *, rtol: float = 1e-5, atol
             ours, theirs = _without_v(ours), _without_v(theirs)
         depth = max(len(ours.c), len(theirs.c))
         table = [
-            [getattr(row, name) for name in names] + [*row.c, *[0.0] * (depth - len(row.c))]
-            for row in (theirs, ours)
+            [getattr(row, name) for name in names] + [*row.c, *[0.0] * (depth - len(row.c))] for row in (theirs, ours)
         ]
         np.testing.assert_allclose(table[0], table[1], rtol=rtol, atol=atol, err_msg=f"t = {ours.t}")
     np.testing.assert_allclose(

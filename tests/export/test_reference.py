@@ -49,8 +49,7 @@ def test_enlarging_is_the_stored_one(same, resize, array):
 def test_the_two_filters_differ(same):
     image = np.moveaxis(np.load(PREP)["lr_u8"], 0, -1)
     one, two = (
-        reference_image(same(name, scale=4, resize=name), image, "fast", {})[1]
-        for name in ("bicubic", "bicubic_075")
+        reference_image(same(name, scale=4, resize=name), image, "fast", {})[1] for name in ("bicubic", "bicubic_075")
     )
     assert np.abs(one - two).max() > 1e-2
 

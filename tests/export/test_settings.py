@@ -72,9 +72,7 @@ def test_a_resize_without_a_scale_is_refused():
 
 def test_schedules_take_eps_and_the_clamp_from_the_file_where_they_are_silent():
     file = Settings(eps=0.02, clip_denoised=True)
-    assert sampling("a", Sampling(steps=2, noise="const"), file) == Sampling(
-        steps=2, noise="const", eps=0.02, clip=1.0
-    )
+    assert sampling("a", Sampling(steps=2, noise="const"), file) == Sampling(steps=2, noise="const", eps=0.02, clip=1.0)
     own = sampling("a", Sampling(steps=2, noise="const", eps=0.5, clip="none"), file)
     assert (own.eps, own.bound) == (0.5, None)
     assert sampling("a", Sampling(steps=2, noise="renoise"), file).bound is None
@@ -90,9 +88,7 @@ def test_the_noise_rule_and_its_size_are_not_guessed():
 
 
 def test_schedules_of_two_configs_are_joined_by_name():
-    merged = merge_config(
-        {"schedules": {"a": {"steps": 1}}}, {"schedules": {"a": {"steps": 1}, "b": {"steps": 2}}}
-    )
+    merged = merge_config({"schedules": {"a": {"steps": 1}}}, {"schedules": {"a": {"steps": 1}, "b": {"steps": 2}}})
     assert merged == {"schedules": {"a": {"steps": 1}, "b": {"steps": 2}}}
     with pytest.raises(CheckpointError, match="--config: a"):
         merge_config({"schedules": {"a": {"steps": 1}}}, {"schedules": {"a": {"steps": 2}}})

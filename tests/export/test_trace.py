@@ -49,9 +49,7 @@ def test_every_multiple_and_batch_and_the_time_scale(graph):
             state = draw.uniform(-1, 1, (n, 3, h * MULTIPLE, w * MULTIPLE)).astype(np.float32)
             t = draw.uniform(0.1, 1, n).astype(np.float32)
             found = session.run({"state": state, "t": t})["pred"]
-            right, wrong = (
-                module(torch.from_numpy(state), torch.from_numpy(t) * scale).numpy() for scale in (7, 1)
-            )
+            right, wrong = (module(torch.from_numpy(state), torch.from_numpy(t) * scale).numpy() for scale in (7, 1))
             assert np.abs(found - right).max() < 1e-5
             assert np.abs(found - wrong).max() > 1e-2
 

@@ -54,8 +54,6 @@ def guided(exported):
 
 def test_swapped_heads_are_seen(golden_model, guided):
     """Attention's heads in the other order: the same shapes, another network."""
-    model = golden_model(
-        "f_guided", schedules={"five": {"steps": 5, "noise": "none"}}, use_new_attention_order=True
-    )
+    model = golden_model("f_guided", schedules={"five": {"steps": 5, "noise": "none"}}, use_new_attention_order=True)
     report = validate(model, guided, threads=1)
     assert not report.passed

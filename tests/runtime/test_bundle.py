@@ -143,9 +143,7 @@ def digest_is_checked(folder: Path) -> bool:
     return False
 
 
-def test_planted_fault_a_reader_without_digests_is_noticed(
-    tiny_bundle: Build, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_planted_fault_a_reader_without_digests_is_noticed(tiny_bundle: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     assert digest_is_checked(tiny_bundle("a"))
     monkeypatch.setattr(bundle_module, "check_digests", lambda *_: None)
     assert not digest_is_checked(tiny_bundle("b"))

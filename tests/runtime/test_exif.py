@@ -105,9 +105,7 @@ def test_other_tiffs_are_left_alone():
 
 def test_big_tiff_is_read():
     entry = struct.pack("<HHQ8s", MAKE, 2, 4, b"abc\0") + struct.pack("<HHQQ", 0x0110, 2, 12, 16 + 8 + 40 + 8)
-    block = (
-        struct.pack("<2sHHHQ", b"II", 43, 8, 0, 16) + struct.pack("<Q", 2) + entry + bytes(8) + b"hello world\0"
-    )
+    block = struct.pack("<2sHHHQ", b"II", 43, 8, 0, 16) + struct.pack("<Q", 2) + entry + bytes(8) + b"hello world\0"
     tags = x.read_tags(io.BytesIO(block))
     assert tags == {MAKE: Tag(2, b"abc\0"), 0x0110: Tag(2, b"hello world\0")}
 

@@ -32,7 +32,7 @@ def test_one_file_to_a_file_or_into_a_folder(tree):
 
 
 def test_a_result_of_an_unknown_kind_is_refused_and_a_slash_means_a_folder(tree):
-    with pytest.raises(OptionError, match="found suffix '.gif'"):
+    with pytest.raises(OptionError, match=r"found suffix '\.gif'"):
         pairs(["in/a.png"], "x.gif")
     assert pairs(["in/a.png"], "out.v2/") == [("in/a.png", "out.v2/a.png")]
 

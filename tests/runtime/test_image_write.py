@@ -234,7 +234,9 @@ def test_a_killed_write_leaves_nothing(tmp_path: Path) -> None:
     code = (
         "import os, signal, numpy, sys; from pathlib import Path; from lqhq.runtime import image_write as w\n"
         "from lqhq.runtime.image_file import ImageFile\n"
-        "w.SAVERS['PNG'] = lambda vips, file, quality, keep: (file.write(b'half'), file.flush(), os.kill(os.getpid(), signal.SIGKILL))\n"
+        "def die(vips, file, quality, keep):\n"
+        "    file.write(b'half'), file.flush(), os.kill(os.getpid(), signal.SIGKILL)\n"
+        "w.SAVERS['PNG'] = die\n"
         "w.write_image(Path(sys.argv[1]) / 'x.png', ImageFile(pixels=numpy.zeros((4, 4, 3), numpy.uint8)))"
     )
     child = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)

@@ -101,9 +101,7 @@ def image(height: int = 37, width: int = 50, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random((height, width, 3), np.float32)
 
 
-def job(
-    manifest: Manifest, pixels: np.ndarray, schedule: Schedule, blend: str, tile: int = 16, seed: int = 3
-) -> Job:
+def job(manifest: Manifest, pixels: np.ndarray, schedule: Schedule, blend: str, tile: int = 16, seed: int = 3) -> Job:
     source = PreparedImage(pixels, manifest)
     rows = len(schedule.rows)
     return Job(

@@ -238,9 +238,7 @@ def test_mutated_files_never_raise_anything_else(
 @pytest.mark.slow
 @settings(max_examples=5_000, deadline=None, database=None)
 @given(st.one_of(EDITS.map(lambda edits: mutated(SEED, edits)), st.binary(max_size=200)))
-def test_mutated_files_never_raise_anything_else_long(
-    tmp_path_factory: pytest.TempPathFactory, data: bytes
-) -> None:
+def test_mutated_files_never_raise_anything_else_long(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     survives(tmp_path_factory.getbasetemp() / "fuzz.onnx", data)
 
 

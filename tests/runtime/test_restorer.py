@@ -69,7 +69,7 @@ def test_a_constant_alpha_stays_constant(restorer):
 @pytest.mark.parametrize("schedule", ["fast", "three", "noisy"])
 @pytest.mark.parametrize("blend", ["final", "each"])
 def test_there_is_no_seam(restorer, schedule, blend):
-    """Tiled against untiled by distance to the nearest tile edge: no nearer is worse than the network's reach allows."""
+    """Tiled against untiled by distance to the nearest tile edge: the error does not grow towards it."""
     image = picture(40, 40)
     whole = restorer.restore(image, schedule=schedule, seed=5, tile="auto").astype(int)
     tiled = restorer.restore(image, schedule=schedule, seed=5, tile=48, overlap=16, blend=blend).astype(int)

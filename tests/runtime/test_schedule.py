@@ -27,9 +27,7 @@ def test_depth_noise_and_variance_are_read_off_the_rows():
     assert Schedule(start=Start(), rows=(row(log_sigma=(0.0, 1.0)),)).needs_variance
 
 
-@pytest.mark.parametrize(
-    "fields", [{"t": float("nan")}, {"c": (float("inf"),)}, {"log_sigma": (0.0, float("nan"))}]
-)
+@pytest.mark.parametrize("fields", [{"t": float("nan")}, {"c": (float("inf"),)}, {"log_sigma": (0.0, float("nan"))}])
 def test_numbers_that_are_not_finite_are_refused(fields):
     with pytest.raises(ScheduleError, match=r"rows\[0\].*finite numbers"):
         Schedule(start=Start(), rows=(row(**fields),))

@@ -53,9 +53,7 @@ def test_a_sound_bundle_passes(checked):
 
 def test_a_wrong_prediction_and_a_wrong_image_fail(checked):
     """The planted faults."""
-    assert [
-        case.passed for case in replay(open_bundle(checked(a_pred=np.zeros((3, 3, 8, 12), np.float32)))).cases
-    ] == [
+    assert [case.passed for case in replay(open_bundle(checked(a_pred=np.zeros((3, 3, 8, 12), np.float32)))).cases] == [
         False,
         True,
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,7 +57,7 @@ def test_any_plan_covers_every_pixel_with_equal_aligned_boxes(values):
 def test_neighbours_share_at_least_the_overlap(values):
     plan = make(*values)
     for starts, side in ((plan.tops, plan.tile.height), (plan.lefts, plan.tile.width)):
-        assert all(a + side - b >= plan.overlap for a, b in zip(starts, starts[1:], strict=False))
+        assert all(a + side - b >= plan.overlap for a, b in itertools.pairwise(starts))
         assert list(starts) == sorted(set(starts))
 
 

@@ -13,9 +13,7 @@ UNITS = ("bytes", "kB", "MB", "GB")
 def aligned(rows: Sequence[Sequence[str]], indent: int = 2) -> list[str]:
     """One line per row, columns padded to their widest cell and two spaces apart."""
     widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows), default=0))]
-    return [
-        " " * indent + "  ".join(f"{cell:<{widths[i]}}" for i, cell in enumerate(row)).rstrip() for row in rows
-    ]
+    return [" " * indent + "  ".join(f"{cell:<{widths[i]}}" for i, cell in enumerate(row)).rstrip() for row in rows]
 
 
 def clean(text: str) -> str:

@@ -120,9 +120,7 @@ def _licences(manifest: Manifest) -> list[str]:
 
 def _provenance(manifest: Manifest) -> list[str]:
     made = manifest.provenance
-    rows = [
-        (clean(source.name), size_text(source.bytes), f"sha256 {source.sha256[:SHORT]}") for source in made.sources
-    ]
+    rows = [(clean(source.name), size_text(source.bytes), f"sha256 {source.sha256[:SHORT]}") for source in made.sources]
     versions = ", ".join(f"{clean(name)} {clean(version)}" for name, version in made.versions.items())
     origin = f"  read as {clean(made.format)}, exported with {versions or 'unknown versions'}"
     return [*aligned(rows), f"{origin}; manifest version {manifest.version}"]
@@ -152,8 +150,7 @@ def _parity(manifest: Manifest) -> list[str]:
 
 def _files(manifest: Manifest) -> list[str]:
     rows = [
-        (name, size_text(record.bytes), f"sha256 {record.sha256[:SHORT]}")
-        for name, record in manifest.files.items()
+        (name, size_text(record.bytes), f"sha256 {record.sha256[:SHORT]}") for name, record in manifest.files.items()
     ]
     total = sum(record.bytes for record in manifest.files.values())
     return [*aligned(rows), f"  in all {size_text(total)}; every digest was checked"]

@@ -80,9 +80,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
     from lqhq.export.settings import Settings
 
     fields: dict[str, Any] = {
-        key: getattr(args, key)
-        for key in ("time_scale", "scale", "resize", "name")
-        if getattr(args, key) is not None
+        key: getattr(args, key) for key in ("time_scale", "scale", "resize", "name") if getattr(args, key) is not None
     }
     for name, body in args.schedule or ():
         if name in fields.setdefault("schedules", {}):

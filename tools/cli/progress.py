@@ -26,9 +26,7 @@ class ProgressLine:
         now = time.monotonic()
         if index != self._index:
             self._index, self._start = index, now
-            self._first = (
-                done - 1
-            )  # the clock starts with the first tile's end: opening is not the network's speed
+            self._first = done - 1  # the clock starts with the first tile's end: opening is not the network's speed
         spent, counted = now - self._start, done - 1 - self._first
         text = f"[{index + 1}/{self._files}] {pair.source.name}  tile {done}/{total}"
         if counted > 0 and spent > 0:

@@ -65,9 +65,7 @@ def main(args: argparse.Namespace) -> int:
 
     with Restorer.open(args.bundle, threads=args.threads) as restorer:
         restorer.schedule(args.schedule)  # a wrong name is told before the first image is read
-        outcomes = restore_files(
-            restorer, pairs, resume=args.resume, options=options, listen=line.update, note=note
-        )
+        outcomes = restore_files(restorer, pairs, resume=args.resume, options=options, listen=line.update, note=note)
     line.clear()
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if args.json:

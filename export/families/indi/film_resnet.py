@@ -36,9 +36,7 @@ class FilmResNet(nn.Module):
     def __init__(self, *, width: int = 64, blocks: int = 8, time_width: int = 64, fold: int = 4):
         super().__init__()
         self.fold = fold
-        self.time = nn.Sequential(
-            nn.Linear(1, time_width), nn.SiLU(), nn.Linear(time_width, time_width), nn.SiLU()
-        )
+        self.time = nn.Sequential(nn.Linear(1, time_width), nn.SiLU(), nn.Linear(time_width, time_width), nn.SiLU())
         self.head = nn.Conv2d(3 * fold * fold, width, 3, padding=1)
         self.body = nn.ModuleList(FilmBlock(width, time_width) for _ in range(blocks))
         self.join = nn.Conv2d(width, width, 3, padding=1)

@@ -83,9 +83,7 @@ def load(weights: Weights, config: Mapping[str, Any]) -> Network:
     _check_divisions(where, shape)
     module = GuidedUNet(shape)
     fill(where, module, tensors)
-    return network(
-        module, multiple=2 ** (len(shape.widths) - 1), deviations=(NORM, ATTENTION), heads=_heads(shape)
-    )
+    return network(module, multiple=2 ** (len(shape.widths) - 1), deviations=(NORM, ATTENTION), heads=_heads(shape))
 
 
 def _heads(shape: GuidedShape) -> dict[int, int]:
@@ -170,9 +168,7 @@ def _widths(flags: GuidedFlags, width: int) -> tuple[int, ...] | None:
     """The level widths that channel_mult stands for; None where the flags do not say."""
     if flags.channel_mult is None:
         return None
-    mults = (
-        _numbers("channel_mult", flags.channel_mult) if flags.channel_mult else MULTS.get(flags.image_size or 0)
-    )
+    mults = _numbers("channel_mult", flags.channel_mult) if flags.channel_mult else MULTS.get(flags.image_size or 0)
     if mults is None:
         raise CheckpointError(
             "config of format guided: channel_mult",

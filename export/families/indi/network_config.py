@@ -66,9 +66,7 @@ def check_channels(where: str, inputs: int, outputs: int) -> None:
         mend = "Six outputs mean a learned variance (learn_sigma), which InDI does not have; it is a DDPM."
     elif inputs == 2 * CHANNELS:
         mend = "Six inputs mean a second, conditioning image; InDI takes the degraded image as its start only."
-    raise CheckpointError(
-        where, found=f"{inputs} channels in and {outputs} out", expected="3 in and 3 out", mend=mend
-    )
+    raise CheckpointError(where, found=f"{inputs} channels in and {outputs} out", expected="3 in and 3 out", mend=mend)
 
 
 def refuse_classes(where: str, conditioned: bool) -> None:

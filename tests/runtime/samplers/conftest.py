@@ -23,9 +23,7 @@ def _load(name: str) -> Arrays:
 
 
 def _start(schedule: Schedule, image: np.ndarray, noise: np.ndarray | float) -> np.ndarray:
-    return np.float32(schedule.start.c_img) * image + np.float32(schedule.start.c_noise) * np.asarray(
-        noise, np.float32
-    )
+    return np.float32(schedule.start.c_img) * image + np.float32(schedule.start.c_noise) * np.asarray(noise, np.float32)
 
 
 def _replay(

@@ -15,9 +15,7 @@ TOLERANCE = 2e-5  # x0 reaches 55 here, and one float32 step there is 4e-6
 
 @pytest.fixture(scope="module")
 def schedule():
-    return one_step_schedule(
-        diffusers_process(schedule="scaled_linear", beta_start=0.00085, beta_end=0.012), level=999
-    )
+    return one_step_schedule(diffusers_process(schedule="scaled_linear", beta_start=0.00085, beta_end=0.012), level=999)
 
 
 def _error(case, schedule, replay):

@@ -115,9 +115,7 @@ def test_options_that_do_not_fit_end_with_an_error(bundle, photos, tmp_path, cap
     assert not (tmp_path / "x.png").exists()
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--tile", "-4"], ["--tile", "0"], ["--memory", "lots"], ["--blend", "soft"]]
-)
+@pytest.mark.parametrize("arguments", [["--tile", "-4"], ["--tile", "0"], ["--memory", "lots"], ["--blend", "soft"]])
 def test_malformed_options_are_usage_errors(bundle, photos, tmp_path, arguments):
     with pytest.raises(SystemExit) as caught:
         run(["upscale", bundle, str(photos), "-o", str(tmp_path / "out"), *arguments])

@@ -37,9 +37,7 @@ def test_whole_trajectories_through_the_network(golden_model, goldens, name, tra
     assert np.abs(found.numpy() - data["final"]).max() < 1e-4
 
 
-@pytest.mark.parametrize(
-    "sampling", [case[2] for case in CASES] + [Sampling(grid=(1.0, 0.6, 0.1, 0.0), noise="none")]
-)
+@pytest.mark.parametrize("sampling", [case[2] for case in CASES] + [Sampling(grid=(1.0, 0.6, 0.1, 0.0), noise="none")])
 def test_the_rows_and_the_formula_agree(sampling):
     """Seed 2; the rows of the bundle, executed as their docstring says, against the oracle."""
     draw = np.random.default_rng(2)
