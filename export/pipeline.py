@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from lqhq.export.assets import copy_papers
 from lqhq.export.family import Family
 from lqhq.export.goldens import write_goldens
 from lqhq.export.load import Model, load_model
@@ -61,6 +62,8 @@ def export_bundle(
         (folder / GRAPH).parent.mkdir()
         say(f"tracing for any N, and H, W at multiples of {model.network.multiple}")
         external = trace(model.network, model.time_scale, folder / GRAPH, external_above=external_above)
+        if papers := copy_papers(checkpoint, folder):
+            say(f"taking along {', '.join(papers)}")
         say("writing goldens")
         write_goldens(model, folder)
         say("measuring memory")

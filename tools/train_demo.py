@@ -33,7 +33,7 @@ SAVE_S = 600.0
 
 def orthogonal(gradient: Tensor) -> Tensor:
     """The nearest semi-orthogonal matrix, roughly: five Newton-Schulz steps (Jordan et al., Muon, 2024)."""
-    x = gradient / (torch.linalg.norm(gradient) + 1e-7)
+    x: Tensor = gradient / (torch.linalg.norm(gradient) + 1e-7)
     for _ in range(5):
         product = x @ x.T
         x = 3.4445 * x + (-4.7750 * product + 2.0315 * product @ product) @ x
@@ -124,6 +124,8 @@ def write_checkpoint(out: Path, network: FilmResNet) -> None:
         "scale": SCALE,
         "resize": "bicubic",
         "schedules": {"fast": {"steps": 1}},
+        "name": "demo",
+        "licences": [{"part": "base", "licence": "CC-BY-SA-4.0", "attribution": "assets/LICENCE.md"}],
     }
     (out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     weights = {k: v.contiguous() for k, v in network.state_dict().items()}

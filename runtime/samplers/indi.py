@@ -47,7 +47,7 @@ def indi_schedule(
         weight = (t - u) / t  # exact fractions: 1/k of a uniform grid is the float nearest to 1/k
         sigma = {"brownian": eps * math.sqrt(u * weight), "renoise": eps * float(u)}.get(noise, 0.0)
         rows.append(Row(t=float(t), clip=clip, c_state=float(1 - weight), c=(float(weight),), sigma=sigma))
-    about = f"InDI, {len(rows)} steps, noise {noise}" + (f", eps {eps:g}" if eps else "")
+    about = f"InDI, {len(rows)} step{'s' if len(rows) > 1 else ''}, noise {noise}" + (f", eps {eps:g}" if eps else "")
     return Schedule(start=Start(c_noise=eps), rows=tuple(rows), about=about)
 
 

@@ -70,6 +70,7 @@ def check_channels(where: str, inputs: int, outputs: int) -> None:
 
 
 def refuse_classes(where: str, conditioned: bool) -> None:
+    """Raise `CheckpointError` for a network that wants a class besides x and t."""
     if conditioned:
         raise CheckpointError(
             where,
