@@ -27,6 +27,7 @@ def check_graphs(folder: Path, manifest: Manifest) -> None:
             where = f"graphs.{role}.{precision}"
             _check_size(f"{where}.inputs", graph.inputs)
             _check_size(f"{where}.outputs", graph.outputs)
+            _check_contract(where, graph)
             found = read_onnx(folder / graph.file, graph.file)
             _check_domains(where, found)
             _check_values(f"{where}.inputs", graph.inputs, found.inputs)
@@ -44,6 +45,20 @@ def _check_size(where: str, declared: Mapping[str, Tensor]) -> None:
                 expected=f"at most {MAX_FIXED_ELEMENTS} before N, H and W",
                 mend="Do not use this bundle: no machine could run it.",
             )
+
+
+def _check_contract(where: str, graph: Graph) -> None:
+    """What the role `denoise` is: state and t to pred, and var where the variance is learned; any N, H, W."""
+    image, time = ("N", 3, "H", "W"), ("N",)
+    shapes = {name: tensor.shape for name, tensor in (graph.inputs | graph.outputs).items()}
+    wanted = {"state": image, "t": time} | dict.fromkeys({"pred"} | (graph.outputs.keys() & {"var"}), image)
+    if shapes != wanted or graph.inputs.keys() != {"state", "t"}:
+        raise BundleError(
+            where,
+            found=f"inputs {sorted(graph.inputs)}, outputs {sorted(graph.outputs)}, shapes {shapes}",
+            expected=f"state {image} and t {time} to pred {image}, and var likewise if the variance is learned",
+            mend=AGAIN,
+        )
 
 
 def _check_domains(where: str, found: OnnxFile) -> None:

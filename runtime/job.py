@@ -213,6 +213,14 @@ class Job:
                 mend="The bundle's graph does not keep the size; export the checkpoint again.",
             )
         var = fetch["var"][0] if "var" in fetch else None
+        learned = self._schedule.rows[work.row].log_sigma is not None
+        if learned and (var is None or var.shape != (3, *work.box.size)):
+            raise EngineError(
+                "denoise",
+                found="no output var" if var is None else f"var of shape {var.shape}",
+                expected=f"var of shape {(3, *work.box.size)}: this row's noise is learned",
+                mend="Use a schedule without learned variance, or a bundle whose graph gives it.",
+            )
         self._stages.done(work.tile, work.row, fetch["pred"][0], var)
         self._done += 1
 

@@ -15,7 +15,6 @@ from lqhq.runtime.errors import BundleError
 from lqhq.runtime.schedule import Schedule
 
 __all__ = [
-    "ROLES",
     "VERSION",
     "Crop",
     "FileRecord",
@@ -38,7 +37,6 @@ __all__ = [
 VERSION = 1
 READS = (1,)  # the versions this release reads; see docs/guide/bundle.md
 MAX_JSON_BYTES = 16 << 20  # 10 000 rows take about 2 MB
-ROLES = ("denoise",)  # what this release can run; the roles of the other families follow with them
 
 Side = Annotated[int, Meta(ge=1, le=1 << 16)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -230,8 +228,8 @@ class Manifest(Strict, frozen=True, kw_only=True):
                 for name in (graph.file, *graph.external_data):
                     if name not in self.files:
                         raise ValueError(f"graphs.{role}.{precision} names {name!r}, which is not in files")
-        if "denoise" not in self.graphs:
-            raise ValueError("graphs.denoise is missing")
+        if "fp32" not in self.graphs.get("denoise", {}):
+            raise ValueError("graphs.denoise.fp32 is missing: parity is judged by it, others stand beside it")
         variance = all("var" in graph.outputs for graph in self.graphs["denoise"].values())
         for name, schedule in self.schedules.items():
             if schedule.needs_variance and not variance:

@@ -70,8 +70,21 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return any(row.log_sigma is not None for row in self.rows)
 
     def __post_init__(self) -> None:
+        # Again what `Meta` says: msgspec holds to it when it decodes, not when a program builds a schedule.
+        if not 1 <= len(self.rows) <= MAX_ROWS:
+            raise ScheduleError(
+                "rows", found=str(len(self.rows)), expected=f"1 to {MAX_ROWS}", mend="One row is one network call."
+            )
         for index, row in enumerate(self.rows):
-            numbers = [row.t, row.p, row.q, row.c_state, row.c_pred, row.sigma, *row.c, *(row.log_sigma or ())]
+            clip = 1.0 if row.clip is None else row.clip
+            if not clip > 0 or not 1 <= len(row.c) <= MAX_DEPTH:
+                raise ScheduleError(
+                    f"rows[{index}]",
+                    found=f"clip {row.clip}, {len(row.c)} factors in c",
+                    expected=f"clip above zero or None, 1 to {MAX_DEPTH} factors",
+                    mend="c[0] is the factor of this row's own v; give 0.0 where it has none.",
+                )
+            numbers = [row.t, row.p, row.q, row.c_state, row.c_pred, row.sigma, clip, *row.c, *(row.log_sigma or ())]
             if not all(math.isfinite(number) for number in numbers):
                 raise ScheduleError(
                     f"rows[{index}]",

@@ -39,7 +39,7 @@ class ImageSink:
         except ValueError as error:
             raise EngineError(
                 "result",
-                found="NaN in the network's output",
+                found="NaN or infinity in the network's output",
                 expected="finite pixels",
                 mend="Run `lqhq parity` on this bundle; the checkpoint or its conversion is at fault.",
             ) from error

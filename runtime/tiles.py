@@ -52,7 +52,7 @@ def plan_tiles(canvas: Size, tile: Size, *, overlap: int, multiple: int) -> Tile
                 name,
                 found=str(value),
                 expected=f"a multiple of {multiple}, which this network needs",
-                mend=f"Use {max(multiple, round(value / multiple) * multiple)}.",
+                mend=f"Use {max(multiple if name == 'tile' else 0, round(value / multiple) * multiple)}.",
             )
     if canvas.height % multiple or canvas.width % multiple:
         raise ValueError(f"canvas: found {canvas}; expected multiples of {multiple}: pad it first")
@@ -78,4 +78,5 @@ def fit_tile(length: int, tile: int, *, overlap: int, multiple: int) -> int:
         return length
     count = len(_starts(length, tile, overlap))
     evenly = -(-(length + (count - 1) * overlap) // count)
-    return min(tile, -(-evenly // multiple) * multiple)
+    least = max(evenly, 2 * overlap)  # neighbours may share at most half of a tile
+    return min(tile, -(-least // multiple) * multiple)

@@ -32,8 +32,8 @@ def pixels_from_tensor(
     """`[3, H, W]` to `[H, W, channels]` of `dtype`, clamped to the range; grey is the mean of the channels.
 
     Integers are rounded half to even, or truncated where `mode` says so. Raises `ValueError` when the tensor
-    holds a NaN: a network that fails must not pass for a dark picture.
+    holds a NaN or infinity: a network that fails must not pass for a black or white picture.
     """
-    if np.isnan(tensor.min()):
-        raise ValueError("tensor: found NaN; expected finite values")
+    if not (np.isfinite(tensor.min()) and np.isfinite(tensor.max())):  # a NaN makes both NaN
+        raise ValueError("tensor: found NaN or infinity; expected finite values")
     return pack(tensor, channels, dtype, FULL_SCALE[dtype.name], value_range, order == "bgr", mode)
