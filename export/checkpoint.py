@@ -6,8 +6,9 @@ Nothing here knows a network. What was chosen or set aside on the way is written
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 import pickle
+import re
 import struct
 import warnings
 import zipfile
@@ -21,19 +22,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lqhq.export.config_file import read_json_object
+from lqhq.export.foreign_text import printable
 from lqhq.runtime.errors import CheckpointError
 from lqhq.runtime.manifest import SourceFile
 
-__all__ = ["MAX_BYTES", "Checkpoint", "open_checkpoint", "read_json_object"]
+__all__ = ["MAX_BYTES", "Checkpoint", "open_checkpoint"]
 
 MAX_BYTES = 64 << 30  # twice the largest restoration checkpoint that we know of, in fp32
-MAX_JSON_BYTES = 1 << 20  # a config is a few kilobytes
 PICKLES = (".pt", ".pth", ".bin", ".ckpt")
 SUFFIXES = (".safetensors", *PICKLES)
 PREFERRED = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin", "model.safetensors")
 # What torch.load raises on damaged or hostile files, found by cutting and flipping bytes of good ones.
 LOAD_ERRORS = (
-    pickle.UnpicklingError,
     RuntimeError,
     OSError,
     EOFError,
@@ -67,36 +68,37 @@ def open_checkpoint(path: Path, *, state_key: str | None = None) -> Checkpoint:
     `state_key` chooses the state dict inside a file that holds several (`"ema"`, `"state_dict"`). Raises
     `CheckpointError` for anything but tensors: files that need code, are damaged, too big or ambiguous.
     """
-    if not path.exists():
-        raise CheckpointError(
-            str(path), found="nothing", expected="a weights file or a model folder", mend="Check the path."
-        )
     notes: list[str] = []
-    weights, config_file = _inside_folder(path, notes) if path.is_dir() else (path, None)
-    _refuse_size(weights)
-    sources = tuple(_source(file) for file in (config_file, weights) if file is not None)
+    try:
+        weights, config_file = _found(path, notes)
+        _refuse_size(weights)
+        sources = tuple(_source(file) for file in (config_file, weights) if file is not None)
+    except OSError as error:
+        raise CheckpointError(
+            str(error.filename or path),
+            found=error.strerror or str(error),
+            expected="a file or folder that can be read",
+            mend="Check the path and its permissions.",
+        ) from error
     tensors = _read_tensors(weights, state_key, notes)
     _refuse_unusable(weights, tensors)
     config = read_json_object(config_file) if config_file else {}
     return Checkpoint(path=path, tensors=tensors, config=config, sources=sources, notes=tuple(notes))
 
 
-def read_json_object(file: Path) -> dict[str, Any]:
-    """A JSON object of at most 1 MiB. Raises `CheckpointError` for anything else."""
-    expected = "a JSON object"
-    mend = 'Give a JSON file like {"time_scale": 1.0, ...}; docs/guide/export.md lists the keys.'
-    try:
-        size = file.stat().st_size
-        if size > MAX_JSON_BYTES:
-            raise CheckpointError(
-                str(file), found=f"{size} bytes", expected=f"at most {MAX_JSON_BYTES} bytes of JSON", mend=mend
-            )
-        data = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(str(file), found=f"{error}", expected=expected, mend=mend) from error
-    if not isinstance(data, dict):
-        raise CheckpointError(str(file), found=type(data).__name__, expected=expected, mend=mend)
-    return data
+def _found(path: Path, notes: list[str]) -> tuple[Path, Path | None]:
+    """The weights file and config.json, if any, of a file or folder."""
+    # os.path, not Path: a name that is too long is nothing there, not a traceback.
+    if os.path.isdir(path):
+        return _inside_folder(path, notes)
+    if os.path.isfile(path):
+        return path, None
+    raise CheckpointError(
+        str(path),
+        found="no regular file" if os.path.exists(path) else "nothing",  # reading a pipe or a device may never end
+        expected="a weights file or a model folder",
+        mend="Check the path.",
+    )
 
 
 def _inside_folder(folder: Path, notes: list[str]) -> tuple[Path, Path | None]:
@@ -171,6 +173,8 @@ def _read_tensors(file: Path, state_key: str | None, notes: list[str]) -> dict[s
                 expected=f"one of {', '.join(SUFFIXES)}",
                 mend="Give the weights file or the model folder.",
             )
+    except pickle.UnpicklingError as error:
+        raise _not_plain(file, error) from error
     except SafetensorError as error:
         raise _unreadable(file, error) from error
     except LOAD_ERRORS as error:
@@ -178,11 +182,27 @@ def _read_tensors(file: Path, state_key: str | None, notes: list[str]) -> dict[s
     return _flat(file, data, state_key, notes)
 
 
-def _unreadable(file: Path, error: Exception) -> CheckpointError:
-    first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+def _not_plain(file: Path, error: pickle.UnpicklingError) -> CheckpointError:
+    """In our words: torch's own suggest to load the file with less safety, which would run what it holds."""
+    foreign = re.search(r"GLOBAL ([\w.]{1,100})", str(error))
+    if foreign is None:
+        return _unreadable(file, ValueError("its pickle is damaged, or holds more than tensors"))
     return CheckpointError(
         str(file),
-        found=f"a file that cannot be read as plain weights ({first})",
+        found=f"a file that holds code or foreign classes: {printable(foreign[1])}",
+        expected="safetensors, or a PyTorch file that holds tensors only",
+        mend="Loading it would run that code. Where you trust the file, save the state dict alone: "
+        "torch.save(model.state_dict(), ...), or as safetensors.",
+    )
+
+
+def _unreadable(file: Path, error: Exception) -> CheckpointError:
+    text = printable(str(error)) or type(error).__name__
+    if "weights_only" in str(error):  # advice of torch that is not ours
+        text = "TorchScript, or an old format"
+    return CheckpointError(
+        str(file),
+        found=f"a file that cannot be read as plain weights ({text})",
         expected="safetensors, or a PyTorch file that holds tensors only",
         mend="Get an undamaged copy; if it needs code to load (a whole module, TorchScript), save "
         "`module.state_dict()` where you trust the file.",
@@ -227,7 +247,7 @@ def _only_tensors(file: Path, data: Mapping[Any, Any]) -> dict[str, Tensor]:
 
 
 def _shown(data: Mapping[Any, Any]) -> str:
-    keys = [str(key)[:80] for key in list(data)[:8]]
+    keys = [printable(str(key), 80) for key in list(data)[:8]]
     return ", ".join(keys) + (f" and {len(data) - 8} more" if len(data) > 8 else "") if keys else "none"
 
 
@@ -240,11 +260,11 @@ def _refuse_unusable(file: Path, tensors: Mapping[str, Tensor]) -> None:
         elif tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             # A stride of zero would let a small file claim any amount of memory.
             fault = f"shape {tuple(tensor.shape)} over {tensor.untyped_storage().nbytes()} bytes"
-        elif tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            fault = "NaN or infinite values"
+        elif tensor.is_floating_point() and not bool(torch.isfinite(tensor.float()).all()):
+            fault = "NaN or infinite values, as float32"
         if fault:
             raise CheckpointError(
-                f"{file}: {name}",
+                f"{file}: {printable(name)}",
                 found=fault,
                 expected="a dense tensor of finite numbers",
                 mend="The file is damaged or its training diverged; use another checkpoint.",

@@ -59,7 +59,7 @@ def write_goldens(model: Model, folder: Path) -> None:
     height, width = (-(-model.network.smallest // model.scale) + max(extra, 17 // model.scale) | 1 for extra in (5, 8))
     image = synthetic_image(height, width)
     noise = draw_noise(model, schedule, height * model.scale, width * model.scale, SEED)
-    hq, _ = reference_image(model, image, schedule, noise)
+    hq = reference_image(model, image, schedule, noise).levels
     _, quantised = tolerances(model, image, schedule, noise)
     told = {"schedule": np.array(schedule), "changed": np.array(quantised.changed)}
     np.savez_compressed(folder / IMAGE_GOLDEN, image=image, hq=hq, **told, **noise)  # type: ignore[arg-type]

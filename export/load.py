@@ -90,7 +90,7 @@ def load_model(
 def _as_told(config: Mapping[str, Any], flags: Settings) -> dict[str, Any]:
     """Config and flags as one config, in the words that were given, so that it agrees with the same file again."""
     told = msgspec.to_builtins(flags)
-    schedules = {**config.get("schedules", {}), **told.get("schedules", {})}
+    schedules = {**(config.get("schedules") or {}), **told.get("schedules", {})}
     return {**config, **told, "schedules": schedules}
 
 

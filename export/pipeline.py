@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import msgspec
 
 from lqhq.export.assets import copy_papers
 from lqhq.export.family import Family
+from lqhq.export.foreign_text import printable
 from lqhq.export.goldens import write_goldens
 from lqhq.export.load import Model, load_model
 from lqhq.export.memory import measure_memory
@@ -21,7 +23,7 @@ from lqhq.export.trace import EXTERNAL_ABOVE, trace
 from lqhq.export.validate import validate
 from lqhq.runtime import manifest as m
 from lqhq.runtime.bundle import file_records, open_bundle, staging, write_manifest
-from lqhq.runtime.errors import CheckpointError, OptionError
+from lqhq.runtime.errors import BundleError, CheckpointError, OptionError
 from lqhq.runtime.parity import Report
 
 __all__ = ["ParityError", "export_bundle"]
@@ -58,7 +60,7 @@ def export_bundle(
     for note in model.notes:
         say(f"  {note}")
     tiles = _tiles(model)
-    with staging(target, overwrite=overwrite) as folder:
+    with staging(target, overwrite=overwrite) as folder, _told(target):
         (folder / GRAPH).parent.mkdir()
         say(f"tracing for any N, and H, W at multiples of {model.network.multiple}")
         external = trace(model.network, model.time_scale, folder / GRAPH, external_above=external_above)
@@ -83,6 +85,22 @@ def export_bundle(
         write_manifest(folder, msgspec.structs.replace(manifest, parity=report.records()))
     say(f"wrote {target}")
     return target, report
+
+
+@contextmanager
+def _told(target: Path) -> Iterator[None]:
+    """A full disk, or one that stops to be writable, is an expected failure wherever it shows."""
+    try:
+        yield
+    except BrokenPipeError:  # of `say`: nobody reads the output any more
+        raise
+    except OSError as error:
+        raise BundleError(
+            str(target),
+            found=error.strerror or printable(str(error)),
+            expected="to write the bundle beside its place",
+            mend="Free some space, or choose another place with -o; nothing was left behind.",
+        ) from error
 
 
 def _count(model: Model) -> int:
@@ -134,16 +152,17 @@ def _graph(model: Model, external: tuple[str, ...]) -> m.Graph:
 def _tiles(model: Model) -> m.TileHints:
     """The network's hints, with the settings' own on top. Raises `OptionError` when those do not fit."""
     network, own = model.network, model.settings.tiles or TileSettings()
+    overlap = network.overlap if own.overlap is None else own.overlap
     try:
         return m.TileHints(
             multiple=network.multiple,
             smallest=network.smallest,
             preferred=own.preferred or network.preferred,
-            overlap=network.overlap if own.overlap is None else own.overlap,
+            overlap=overlap,
             blend=own.blend or "final",
             trained=own.trained,
-            reach=_reach(model),
-            deviations=network.deviations,
+            reach=network.reach,
+            deviations=network.deviations or _short_overlap(network.reach, overlap),
         )
     except ValueError as error:
         raise OptionError(
@@ -154,10 +173,14 @@ def _tiles(model: Model) -> m.TileHints:
         ) from error
 
 
-def _reach(model: Model) -> int | None:
-    """How far a pixel of the result sees: every call of the default schedule adds the network's reach."""
-    rows = len(model.family.schedule(model.samplings[model.default_schedule]).rows)
-    return None if model.network.reach is None else min(rows * model.network.reach, 1 << 16)
+def _short_overlap(reach: int | None, overlap: int) -> tuple[str, ...]:
+    """What to say of an overlap whose quarter (the guard of `runtime/window.py`) is less than the reach."""
+    if reach is None or overlap // 4 >= reach:
+        return ()
+    return (
+        f"overlap: where tiles meet, a pixel may see only {overlap // 4} of the {reach} px around it that one call "
+        "looks at; docs/guide/tiling.md says how to measure what this changes",
+    )
 
 
 def _name(model: Model, target: Path) -> str:

@@ -7,6 +7,7 @@ formula runs without our rows, torch quantises. The whole image at once, no tile
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,9 +18,21 @@ from torch.nn import functional
 from lqhq.export.load import Model
 from lqhq.runtime.manifest import Pixels
 
-__all__ = ["PIXELS", "draw_noise", "reference_image", "reference_pred"]
+__all__ = ["PIXELS", "Finished", "draw_noise", "reference_image", "reference_pred"]
 
 PIXELS = Pixels(range=(-1.0, 1.0), order="rgb")  # InDI's convention in all code that we know
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """`levels` `[H', W', 3]` uint8, and `unit`, the same before quantising, float32 in [0, 1].
+
+    `largest` is the largest absolute value before the clamp, in the network's range: rounding grows with it.
+    """
+
+    levels: NDArray[np.uint8]
+    unit: NDArray[np.float32]
+    largest: float
 
 
 @torch.no_grad()
@@ -36,8 +49,8 @@ def reference_image(
     noise: Mapping[str, NDArray[np.float32]],
     *,
     jitter: float = 0.0,
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """The finished `[H', W', 3]` uint8 image, and the same before quantising, float32 in [0, 1].
+) -> Finished:
+    """The image as the family's plain sampler finishes it.
 
     `image` is `[H, W, 3]` RGB; `noise` holds `start` `[3, H', W']` and `step` `[K, 3, H', W']`, N(0, 1). Every
     prediction is moved by up to `jitter`, at random from a fixed seed: so one sees what rounding alone may do.
@@ -54,7 +67,11 @@ def reference_image(
     unit = ((hq if pixels.order == "rgb" else hq.flip(0)).clamp(low, high) - low) / (high - low)
     levels = unit * 255
     levels = levels.floor() if model.settings.quantize == "truncate" else levels.round()
-    return levels.byte().permute(1, 2, 0).numpy(), unit.permute(1, 2, 0).numpy()
+    return Finished(
+        levels=levels.byte().permute(1, 2, 0).numpy(),
+        unit=unit.permute(1, 2, 0).numpy(),
+        largest=float(hq.abs().max()),
+    )
 
 
 def draw_noise(model: Model, schedule: str, height: int, width: int, seed: int) -> dict[str, NDArray[np.float32]]:

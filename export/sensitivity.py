@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lqhq.export.load import Model
 from lqhq.export.reference import PIXELS, reference_image
-from lqhq.runtime.parity import FINISHED, TRAJECTORY, Tolerance
+from lqhq.runtime.parity import FINISHED, MOST_CHANGED, TRAJECTORY, Tolerance
 
 __all__ = ["tolerances"]
 
@@ -28,14 +28,20 @@ MOST = 4e-3  # half a level of 8 bits; a network that needs more cannot be compa
 def tolerances(
     model: Model, image: NDArray[np.uint8], schedule: str, noise: Mapping[str, NDArray[np.float32]]
 ) -> tuple[Tolerance, Tolerance]:
-    """For the floats in the network's range, and for the 8 bits: never below `TRAJECTORY` and `FINISHED`."""
+    """For the floats in the network's range, and for the 8 bits: never below `TRAJECTORY` and `FINISHED`.
+
+    The floor of the floats grows with the reference's largest value above one, taken before the clamp: float32
+    rounds in proportion.
+    """
     low, high = (model.settings.pixels or PIXELS).range
-    exact8, exact = reference_image(model, image, schedule, noise)
-    moved8, moved = reference_image(model, image, schedule, noise, jitter=JITTER * (high - low) / 2)
-    distance = float(np.abs(exact - moved).max()) * (high - low)
-    count = int((exact8 != moved8).sum())
-    share = count / exact8.size if count > FINISHED.few else 0.0  # a few are let pass anyway
+    exact = reference_image(model, image, schedule, noise)
+    moved = reference_image(model, image, schedule, noise, jitter=JITTER * (high - low) / 2)
+    distance = float(np.abs(exact.unit - moved.unit).max()) * (high - low)
+    count = int((exact.levels != moved.levels).sum())
+    share = count / exact.levels.size if count > FINISHED.few else 0.0  # a few are let pass anyway
+    # The clamp comes last: what rounding adds to a value of 5 is still there in its neighbour that is below 1.
+    floor = TRAJECTORY.max_abs * max(1.0, exact.largest)
     return (
-        msgspec.structs.replace(TRAJECTORY, max_abs=min(MOST, max(TRAJECTORY.max_abs, MARGIN * distance))),
-        msgspec.structs.replace(FINISHED, changed=max(FINISHED.changed, MARGIN * share)),
+        msgspec.structs.replace(TRAJECTORY, max_abs=min(MOST, max(floor, MARGIN * distance))),
+        msgspec.structs.replace(FINISHED, changed=min(MOST_CHANGED, max(FINISHED.changed, MARGIN * share))),
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
+from lqhq.export.foreign_text import printable
 from lqhq.runtime.errors import CheckpointError
 
 __all__ = ["WRAPPERS", "fill", "rename", "rows", "select_prefix", "strip_wrappers"]
@@ -71,7 +72,7 @@ def shown(names: Iterable[str]) -> str:
     """The first few names and how many more there are."""
     names = list(names)
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return ", ".join(printable(name) for name in names[:SHOWN]) + more
 
 
 def rows(where: str, tensors: Mapping[str, Tensor], name: str, dim: int = 0) -> int:
@@ -90,7 +91,8 @@ def rows(where: str, tensors: Mapping[str, Tensor], name: str, dim: int = 0) -> 
 def fill(where: str, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Copy `tensors` into `network` as fp32 and set it to eval; names and shapes must match exactly.
 
-    Raises `CheckpointError` that lists the first missing, unexpected and wrong-shaped names.
+    Raises `CheckpointError` that lists the first missing, unexpected and wrong-shaped names, and those that hold
+    whole numbers or booleans where the network has floats.
     """
     own = network.state_dict()
     missing = [name for name in own if name not in tensors]
@@ -100,7 +102,12 @@ def fill(where: str, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         for name in own
         if name in tensors and tensors[name].shape != own[name].shape
     ]
-    kinds = {"missing": missing, "unexpected": unexpected, "wrong shape": wrong}
+    whole = [
+        f"{name} {tensors[name].dtype}"
+        for name in own
+        if name in tensors and own[name].is_floating_point() and not tensors[name].is_floating_point()
+    ]
+    kinds = {"missing": missing, "unexpected": unexpected, "wrong shape": wrong, "not floating": whole}
     if any(kinds.values()):
         raise CheckpointError(
             where,

@@ -37,7 +37,7 @@ def validate(
 
     Raises `EngineError` when a graph does not run; a difference is not an error but a failed case.
     """
-    threads = threads or cpu_count()
+    threads = cpu_count() if threads is None else threads
     return Report(cases=(*_roles(model, bundle, threads), *_restored(model, bundle, images or {}, threads)))
 
 
@@ -70,16 +70,16 @@ def _restored(model: Model, bundle: Bundle, images: Mapping[str, NDArray[np.uint
 def _image(model: Model, restorer: Restorer, case: str, image: NDArray[np.uint8], schedule: str) -> Iterator[Case]:
     height, width = (side * model.scale for side in image.shape[:2])
     noise = draw_noise(model, schedule, height, width, SEED)
-    finished, unit = reference_image(model, image, schedule, noise)
+    wanted = reference_image(model, image, schedule, noise)
     case = f"{case}, {schedule}"
     low, high = (model.settings.pixels or PIXELS).range
     trajectory, quantised = tolerances(model, image, schedule, noise)
     options: dict[str, Any] = {"schedule": schedule, "noise": noise or None, "tile": WHOLE, "overlap": 0}
     floats = restorer.restore((image / np.float32(255)).astype(np.float32), **options)
-    ours, wanted = (_planes(array) * np.float32(high - low) for array in (floats, unit))
-    yield compare("trajectory", case, ours, wanted, peak=high - low, tolerance=trajectory)
+    ours, theirs = (_planes(array) * np.float32(high - low) for array in (floats, wanted.unit))
+    yield compare("trajectory", case, ours, theirs, peak=high - low, tolerance=trajectory)
     ours8 = restorer.restore(image, **options)
-    yield compare("image", case, _planes(ours8), _planes(finished), peak=255, tolerance=quantised)
+    yield compare("image", case, _planes(ours8), _planes(wanted.levels), peak=255, tolerance=quantised)
 
 
 def _planes(image: NDArray[Any]) -> NDArray[Any]:

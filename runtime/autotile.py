@@ -6,12 +6,19 @@ from dataclasses import dataclass
 
 from lqhq.runtime.errors import LimitError, OptionError
 from lqhq.runtime.geometry import Size
+from lqhq.runtime.machine import available_memory
 from lqhq.runtime.manifest import Manifest
 from lqhq.runtime.tiles import TilePlan, fit_tile, plan_tiles
 
-__all__ = ["Choice", "choose_tiles"]
+__all__ = ["Choice", "choose_tiles", "default_budget"]
 
 FLOAT = 4
+MEMORY_SHARE = 0.8  # of what is available; the rest is for what the estimate does not see
+
+
+def default_budget() -> int:
+    """Bytes that a run may take when nobody says: most of what is free now."""
+    return int(available_memory() * MEMORY_SHARE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,7 @@ class _Request:
         """Engine, image and result, one band of blended rows, the tile's own states."""
         engine = self.manifest.memory.peak(plan.tile.pixels)
         band = 3 * FLOAT * plan.tile.height * plan.canvas.width
-        tiles = 3 * FLOAT * plan.tile.pixels * (3 + self.depth)
+        tiles = 3 * FLOAT * plan.tile.pixels * (6 + self.depth)
         whole = 3 * FLOAT * plan.canvas.pixels * (2 + 2 * self.depth) if self.whole_state else 0
         return int(engine + self.held + 2 * band + tiles + whole)
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from lqhq.runtime.errors import CancelledError, LqhqError
+from lqhq.runtime.autotile import default_budget
+from lqhq.runtime.errors import CancelledError, ImageError, LqhqError
 from lqhq.runtime.file_plan import FilePair
 from lqhq.runtime.image_file import read_image
 from lqhq.runtime.image_write import check_fits, write_image
@@ -39,22 +45,26 @@ def restore_files(
     listen: Listener | None = None,
     note: Callable[[FilePair, str], None] | None = None,
 ) -> list[Outcome]:
-    """Restore each pair; `options` go to `Restorer.restore`.
+    """Restore each pair; `options` go to `Restorer.restore`. Without a `memory` there, one budget is taken for all.
 
     `listen(index, pair, done, total)` counts network calls; `note(pair, text)` gets the tile choice. With `resume`,
-    a file whose result exists and is not older than its input is skipped: results appear only when complete.
-    `CancelledError` and an interrupt from the keyboard end the run; every other expected error is kept for the end.
+    a file whose result exists and is not older than its input is skipped, whatever made it: results appear only when
+    complete. `CancelledError`, an interrupt from the keyboard, and what `listen` or `note` raise end the run; every
+    other expected error is kept for the end.
     """
+    options = dict(options or {})
+    if options.get("memory") is None:
+        options["memory"] = default_budget()  # asked again for each file, it would shrink by what the run itself holds
     outcomes = []
     for index, pair in enumerate(pairs):
         if resume and _finished(pair):
             outcomes.append(Outcome(pair=pair, status="skipped"))
             continue
         try:
-            outcomes.append(_restore_file(restorer, pair, index, dict(options or {}), listen, note))
+            outcomes.append(_restore_file(restorer, pair, index, options, listen, note))
         except CancelledError:
             raise
-        except (LqhqError, OSError) as error:
+        except LqhqError as error:
             outcomes.append(Outcome(pair=pair, status="failed", error=str(error)))
         except MemoryError:
             text = "memory ran out; give a smaller --tile or --memory"
@@ -83,6 +93,7 @@ def _restore_file(
     planning = ("schedule", "tile", "overlap", "blend", "memory")
     colour = opened.pixels[:, :, : -1 if opened.pixels.shape[2] in (2, 4) else None]
     choice = restorer.plan(colour, **{name: options[name] for name in planning if name in options})
+    _make_ready(pair.target)
     if note is not None:
         note(pair, choice.describe())
 
@@ -91,8 +102,30 @@ def _restore_file(
             listen(index, pair, done, total)
 
     result = restorer.restore(opened.pixels, progress=progress, **options)
-    pair.target.parent.mkdir(parents=True, exist_ok=True)
     write_image(pair.target, replace(opened, pixels=result))
     height, width = result.shape[:2]
     seconds = time.monotonic() - start
     return Outcome(pair=pair, status="done", seconds=seconds, size=(width, height), tiles=choice.describe())
+
+
+def _make_ready(target: Path) -> None:
+    """Make the target's folder and try to write there, before the work. Raises `ImageError` where that fails."""
+    found = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+        # Any error but this one, such as a name too long, would meet the finished result.
+        with suppress(FileNotFoundError):
+            found = "a folder of that name" if stat.S_ISDIR(os.lstat(target).st_mode) else None
+    except (FileExistsError, NotADirectoryError):
+        found = "a file in the place of its folder"
+    except OSError as error:
+        found = error.strerror or str(error)
+    if found is not None:
+        raise ImageError(
+            str(target),
+            found=found,
+            expected="to write a file there",
+            mend="Give another -o, or make its folder one that may be written to.",
+        )

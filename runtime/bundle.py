@@ -163,10 +163,10 @@ def _folder(source: str | Path) -> Path:
             mend=f"Give the folder that holds it: {path.parent}",
         )
     # os.path, not Path: a name too long or a folder closed to us is a wrong source, not a traceback.
-    if not os.path.isdir(path):
+    if not os.path.isdir(source):  # of the text as given: an empty one is no folder, though `Path` makes it "."
         raise BundleError(
-            str(source),
-            found="a file" if os.path.exists(path) else "nothing there",
+            str(source) or "''",
+            found="a file" if os.path.exists(source) else "nothing there",
             expected="a bundle folder, or `demo` for the bundle shipped with lqhq",
             mend="Check the path, or make a bundle with `lqhq export`.",
         )

@@ -39,7 +39,7 @@ class Canvas:
         return self._next == len(self._plan)
 
     def add(self, index: int, tile: Array) -> None:
-        """Give tile `index` of the plan; each exactly once."""
+        """Give tile `index` of the plan, each exactly once; the array is the canvas's from then on."""
         if index < self._next or index in self._waiting or index >= len(self._plan):
             raise ValueError(f"tile {index} was given before, or is not in the plan of {len(self._plan)}")
         self._waiting[index] = tile

@@ -1,16 +1,24 @@
-"""Runs the ready work of one or many Jobs on a session, batch by batch."""
+"""Runs the ready work of one or many Jobs on a session, batch by batch.
+
+While the session computes one batch, the next is made ready and the last is put away: the network never waits for
+NumPy. One thread only ever calls the session, and Jobs are touched by the caller's thread alone.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
 from lqhq.runtime.errors import CancelledError
 from lqhq.runtime.job import Job, Work
-from lqhq.runtime.session import Session
+from lqhq.runtime.session import Feed, Fetch, Session
 
 __all__ = ["drive"]
+
+AHEAD = 2  # batches given to the session: one that runs, one that waits
 
 
 def drive(
@@ -28,34 +36,62 @@ def drive(
     after each batch; `cancel()` is asked before each, and raises `CancelledError`.
     """
     total, finished = sum(job.total for job in jobs), 0
-    waiting: dict[tuple[str, int, int], list[Work]] = {}
-    while finished < total:
-        if cancel is not None and cancel():
-            raise CancelledError(
-                "restore",
-                found=f"a request to stop after {finished} of {total} tiles",
-                expected="to run to the end",
-                mend="Start again; a batch run with --resume keeps what was finished.",
-            )
-        for job in jobs:
-            for work in job.ready(max(0, batch - sum(map(len, waiting.values())))):
-                waiting.setdefault(work.key, []).append(work)
-        key = max(waiting, key=lambda name: len(waiting[name]))
-        works, waiting[key] = waiting[key][:batch], waiting[key][batch:]
-        if not waiting[key]:
-            del waiting[key]
-        _run(works, session, batch)
-        finished += len(works)
-        if progress is not None:
-            progress(finished, total)
+    queue = _Queue(jobs, batch)
+    running: deque[tuple[list[Work], Future[Fetch]]] = deque()
+    with ThreadPoolExecutor(1, thread_name_prefix="lqhq-session") as runner:
+        try:
+            while finished < total:
+                if cancel is not None and cancel():
+                    raise _cancelled(finished, total)
+                while len(running) < AHEAD and (works := queue.take(last=not running)):
+                    running.append((works, runner.submit(session.run, _feed(works, batch))))
+                works, future = running.popleft()
+                fetch = future.result()
+                for index, work in enumerate(works):
+                    work.job.done(work, {name: array[index : index + 1] for name, array in fetch.items()})
+                finished += len(works)
+                if progress is not None:
+                    progress(finished, total)
+        finally:
+            runner.shutdown(cancel_futures=True)
 
 
-def _run(works: Sequence[Work], session: Session, batch: int) -> None:
+class _Queue:
+    """Ready work by shape, and the batches taken from it."""
+
+    def __init__(self, jobs: Sequence[Job], batch: int) -> None:
+        self._jobs, self._batch = jobs, batch
+        self._waiting: dict[tuple[str, int, int], list[Work]] = {}
+
+    def take(self, *, last: bool) -> list[Work]:
+        """The next full batch; where none can be filled, a short one if nothing runs that could fill it (`last`)."""
+        for job in self._jobs:
+            room = self._batch - max(map(len, self._waiting.values()), default=0)
+            for work in job.ready(max(0, room)):
+                self._waiting.setdefault(work.key, []).append(work)
+        key = max(self._waiting, key=lambda name: len(self._waiting[name]), default=None)
+        if key is None or (len(self._waiting[key]) < self._batch and not last):
+            return []
+        works, rest = self._waiting[key][: self._batch], self._waiting[key][self._batch :]
+        if rest:
+            self._waiting[key] = rest
+        else:
+            del self._waiting[key]
+        return works
+
+
+def _feed(works: Sequence[Work], batch: int) -> Feed:
     feeds = [work.feed() for work in works]
-    feeds += [feeds[-1]] * (batch - len(feeds))
     if batch == 1:
-        fetch = session.run(feeds[0])
-    else:
-        fetch = session.run({name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]})
-    for index, work in enumerate(works):
-        work.job.done(work, {name: array[index : index + 1] for name, array in fetch.items()})
+        return feeds[0]
+    feeds += [feeds[-1]] * (batch - len(feeds))
+    return {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
+
+
+def _cancelled(finished: int, total: int) -> CancelledError:
+    return CancelledError(
+        "restore",
+        found=f"a request to stop after {finished} of {total} network calls",
+        expected="to run to the end",
+        mend="Start again; a batch run with --resume keeps what was finished.",
+    )

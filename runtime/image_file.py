@@ -10,8 +10,8 @@ import io
 import os
 import re
 import shlex
+import stat
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -68,7 +68,8 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     """
     name = os.fspath(path)
     try:
-        with Path(path).open("rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
+            _check_regular(name, file)
             return _read(name, file, max_pixels)
     except OSError as error:
         raise ImageError(
@@ -85,6 +86,21 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
             expected="a whole PNG, JPEG, WebP or TIFF file",
             mend="Copy or download the file again.",
         ) from error
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """A pipe without a writer would keep us waiting for ever."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _check_regular(name: str, file: BinaryIO) -> None:
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        raise ImageError(
+            name,
+            found="a pipe or a device",
+            expected="a file that can be read more than once",
+            mend="Write its content to a file first.",
+        )
 
 
 def _read(name: str, file: BinaryIO, max_pixels: int) -> ImageFile:
@@ -150,7 +166,7 @@ def _check(name: str, image: Any, frames: int, max_pixels: int) -> None:
             name,
             found=f"{image.width} x {image.height} pixels",
             expected=f"at most {max_pixels} pixels",
-            mend="Raise the pixel limit if you trust this file, or cut it into parts.",
+            mend="Reduce it or cut it into parts; from Python, `read_image(path, max_pixels=...)` takes more.",
         )
     if frames > 1:
         raise ImageError(

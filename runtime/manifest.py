@@ -38,6 +38,8 @@ VERSION = 1
 READS = (1,)  # the versions this release reads; see docs/guide/bundle.md
 MAX_JSON_BYTES = 16 << 20  # 10 000 rows take about 2 MB
 
+MIN_RANGE, MAX_RANGE = 1e-3, 1e6  # of pixel values
+
 Side = Annotated[int, Meta(ge=1, le=1 << 16)]
 Positive = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
@@ -57,8 +59,12 @@ class Pixels(Strict, frozen=True, kw_only=True):
     order: Literal["rgb", "bgr"]
 
     def __post_init__(self) -> None:
-        if not self.range[0] < self.range[1]:
-            raise ValueError(f"range {self.range} is empty; expected [low, high] with low < high")
+        low, high = self.range
+        # Pixels are scaled in float32: wider or farther ranges lose levels of 16 bits, narrower ones all meaning.
+        if not (low >= -MAX_RANGE and high <= MAX_RANGE and MIN_RANGE <= high - low <= MAX_RANGE):
+            raise ValueError(
+                f"range {self.range}; expected [low, high] within +-{MAX_RANGE:g}, {MIN_RANGE:g} to {MAX_RANGE:g} wide"
+            )
 
 
 class Tensor(Strict, frozen=True, kw_only=True):
@@ -110,9 +116,9 @@ class Quantize(Strict, frozen=True, kw_only=True, tag="quantize", tag_field="op"
 class TileHints(Strict, frozen=True, kw_only=True):
     """What a tile plan must and should respect, in pixels of the prepared image (what the network sees).
 
-    `overlap` is what neighbours share; `trained` the training crop where known; `reach` how far a pixel of the result
-    sees, None where it depends on all of its tile; `deviations` says in words why a tiled result is not the untiled
-    one, measured by the seam test.
+    `overlap` is what neighbours share; `trained` the training crop where known; `reach` how far one network call
+    looks around a pixel, None where a pixel depends on all of its tile; `deviations` says in words why a tiled result
+    is not the untiled one.
     """
 
     multiple: Side
@@ -135,12 +141,13 @@ class TileHints(Strict, frozen=True, kw_only=True):
 class Memory(Strict, frozen=True, kw_only=True):
     """Measured at export: peak bytes of the engine = `fixed` + (`per_pixel` * P + `per_pair` * P * P) * batch.
 
-    P is the pixels of a tile; `per_pair` is attention's share, zero for a network without.
+    P is the pixels of a tile; `per_pair` is attention's share, zero for a network without. The bounds (a petabyte,
+    a gigabyte, a megabyte) are far above any network, and keep the estimate finite for every tile.
     """
 
-    fixed: Positive
-    per_pixel: Annotated[float, Meta(gt=0)]
-    per_pair: Annotated[float, Meta(ge=0)] = 0.0
+    fixed: Annotated[int, Meta(ge=1, le=1 << 50)]
+    per_pixel: Annotated[float, Meta(gt=0, le=1e9)]
+    per_pair: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
 
     def peak(self, pixels: int) -> float:
         """Bytes that the engine takes for one tile of `pixels`."""

@@ -25,18 +25,24 @@ class NoiseField:
     def __init__(
         self, *, seed: int, channels: int, size: Size, rows: int, injected: Mapping[str, Array] | None
     ) -> None:
-        if not 0 <= seed < 1 << 64:
-            raise OptionError("seed", found=str(seed), expected="0 to 2^64 - 1", mend="Give a seed inside this range.")
-        self._seed, self._channels = seed, channels
+        if not isinstance(seed, int | np.integer) or not 0 <= seed < 1 << 64:
+            raise OptionError(
+                "seed",
+                found=repr(seed),
+                expected="a whole number, 0 to 2^64 - 1",
+                mend="Give a seed inside this range.",
+            )
+        self._seed, self._channels = int(seed), channels
         self._injected = injected
         shapes = {"start": (channels, *size), "step": (rows, channels, *size)}
         for name, array in (injected or {}).items():
-            if name not in STREAMS or array.shape != shapes[name]:
+            found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+            if name not in STREAMS or found != f"float32 {shapes[name]}" or not np.isfinite(array).all():
                 raise OptionError(
                     f"noise[{name!r}]",
-                    found=f"shape {array.shape}",
-                    expected=f"{shapes}",
-                    mend="Give float32 arrays of the prepared image's size.",
+                    found=found,
+                    expected=f"finite float32 arrays of these shapes: {shapes}",
+                    mend="Give standard normal noise of the prepared image's size.",
                 )
 
     def start(self, box: Box) -> Array:

@@ -18,6 +18,7 @@ from lqhq.runtime.manifest import ParityRecord
 __all__ = [
     "FINISHED",
     "FORWARD",
+    "MOST_CHANGED",
     "TRAJECTORY",
     "Case",
     "Measure",
@@ -49,14 +50,19 @@ class Tolerance(msgspec.Struct, frozen=True, kw_only=True):
 # by 1e-5 to 3e-4 after 20, since errors of x_t pass through every later call. FORWARD leaves a factor of three;
 # the other two are floors, which the comparison raises as far as the network's measured sensitivity asks.
 FORWARD = Tolerance(max_abs=2e-5, relative=True)
+# Not `relative`: finished floats are clamped, so who compares multiplies by the largest value before the clamp.
 TRAJECTORY = Tolerance(max_abs=1e-4)
 # A float error of 1e-5 crosses a rounding border of 8 bits about once in 1000 values; a wrong filter, rounding or
 # order of channels changes far more. Four values are let pass in the smallest images.
 FINISHED = Tolerance(max_abs=1, changed=1e-3, few=4)
+MOST_CHANGED = 0.05  # of a sensitive network's values: above it, an image no longer tells a right bundle from a wrong
 
 
 class Measure(msgspec.Struct, frozen=True, kw_only=True):
-    """How far an array is from its reference. `psnr` is None where they are equal, `ssim` for small images."""
+    """How far an array is from its reference. `psnr` is None where they are equal, `ssim` for small images.
+
+    `nan_count` counts what is no finite number, NaN or infinity, on either side.
+    """
 
     max_abs: float
     p99_9: float
@@ -95,7 +101,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     def table(self) -> str:
         """A table for people, and the verdict under it."""
-        head = ("what", "case", "max abs", "p99.9", "PSNR", "SSIM", "NaN", "bound", "")
+        head = ("what", "case", "max abs", "p99.9", "PSNR", "SSIM", "NaN/inf", "bound", "")
         lines = [head] + [
             (
                 case.what,
@@ -133,13 +139,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 def measure(ours: NDArray[np.generic], reference: NDArray[np.generic], *, peak: float) -> Measure:
     """Measures of `ours` against `reference`, equal shapes, `[..., H, W]`; `peak` is the width of the value range.
 
-    A NaN on either side counts in `nan_count` and makes `max_abs` infinite. Raises `ValueError` for unequal
-    shapes.
+    A NaN or an infinity on either side counts in `nan_count` and makes `max_abs` infinite. Raises `ValueError` for
+    unequal shapes.
     """
     if ours.shape != reference.shape:
         raise ValueError(f"shapes {ours.shape} and {reference.shape} differ")
     a, b = ours.astype(np.float64), reference.astype(np.float64)
-    nans = int(np.isnan(a).sum() + np.isnan(b).sum())
+    nans = int((~np.isfinite(a)).sum() + (~np.isfinite(b)).sum())
     if nans or not a.size:
         return Measure(max_abs=math.inf, p99_9=math.inf, changed=1.0, psnr=None, ssim=None, nan_count=nans)
     error = np.abs(a - b)
@@ -148,7 +154,7 @@ def measure(ours: NDArray[np.generic], reference: NDArray[np.generic], *, peak: 
         max_abs=float(error.max()),
         p99_9=float(np.quantile(error, 0.999)),
         changed=float((error > 0).mean()),
-        psnr=10 * math.log10(peak**2 / mean_square) if mean_square else None,
+        psnr=20 * math.log10(peak) - 10 * math.log10(mean_square) if mean_square else None,
         ssim=ssim(a, b, peak=peak),
         nan_count=0,
     )
@@ -171,7 +177,8 @@ def compare(
     found = measure(ours, reference, peak=peak)
     bound = tolerance.max_abs
     if tolerance.relative and reference.size:
-        bound *= max(1.0, float(np.nanmax(np.abs(reference.astype(np.float64)), initial=0.0)))
+        values = np.abs(reference.astype(np.float64))
+        bound *= max(1.0, float(values.max(initial=0.0, where=np.isfinite(values))))
     allowed = max(tolerance.changed * ours.size, tolerance.few)
     near = found.max_abs <= bound and found.changed * ours.size <= allowed + 0.5
     return Case(what=what, case=case, measure=found, tolerance=bound, passed=near and not found.nan_count)

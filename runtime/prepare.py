@@ -44,12 +44,12 @@ class PreparedImage:
 
     def pixels(self, box: Box) -> NDArray[np.float32]:
         """The enlarged image in `[0, 1]`, `[h, w, C]` float32; `box` lies inside `size` (no padding)."""
+        return np.divide(self._raw(box), FULL_SCALE[self._image.dtype.name], dtype=np.float32)
+
+    def _raw(self, box: Box) -> NDArray[Any]:
+        """The same in the image's own units."""
         resize = self._manifest.resize
-        if resize:
-            part = enlarge(self._image, resize.factor, resize.filter, box)
-        else:
-            part = self._image[box.rows, box.columns].astype(np.float32)
-        return part / np.float32(FULL_SCALE[self._image.dtype.name])
+        return enlarge(self._image, resize.factor, resize.filter, box) if resize else self._image[box.rows, box.columns]
 
     def read(self, box: Box) -> NDArray[np.float32]:
         """`[3, h, w]` float32 in the network's range and order; `box` lies inside `canvas`."""
@@ -58,7 +58,9 @@ class PreparedImage:
         columns = _fold(box.left, box.width, self.size.width, mode)
         top, left = int(rows.min()), int(columns.min())
         real = Box(top, left, int(rows.max()) - top + 1, int(columns.max()) - left + 1)
-        part = self.pixels(real)
+        part = self._raw(real)
         if real != box:
             part = part[(rows - top)[:, None], (columns - left)[None, :]]
-        return tensor_from_pixels(part, full_scale=1.0, value_range=spec.range, order=spec.order)
+        return tensor_from_pixels(
+            part, full_scale=FULL_SCALE[self._image.dtype.name], value_range=spec.range, order=spec.order
+        )

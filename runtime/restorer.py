@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lqhq.kernels.pack_pixels import FULL_SCALE
 from lqhq.runtime.alpha import bleed, constant_value, join_alpha, split_alpha
-from lqhq.runtime.autotile import Choice, choose_tiles
+from lqhq.runtime.autotile import Choice, choose_tiles, default_budget
 from lqhq.runtime.bundle import Bundle, open_bundle
-from lqhq.runtime.colour import fix_colour
+from lqhq.runtime.colour import ColourFix, fix_colour
 from lqhq.runtime.driver import drive
 from lqhq.runtime.engines import open_session
 from lqhq.runtime.errors import ImageError, OptionError
 from lqhq.runtime.job import Job
-from lqhq.runtime.machine import available_memory, cpu_count
+from lqhq.runtime.machine import cpu_count
 from lqhq.runtime.noise import NoiseField
 from lqhq.runtime.prepare import PreparedImage
 from lqhq.runtime.schedule import Schedule
@@ -28,8 +28,8 @@ from lqhq.runtime.sink import ImageSink
 
 __all__ = ["Restorer"]
 
-MEMORY_SHARE = 0.8  # of what is available; the rest is for what the estimate does not see
 CHANNELS = 3
+BLEED_BYTES = 60  # of each pixel with alpha, while hidden colours are filled: measured
 
 Progress = Callable[[int, int], None]
 Image = NDArray[Any]
@@ -66,10 +66,10 @@ class Restorer:
                 expected=f"one of {', '.join(sorted(variants))}",
                 mend="Export the checkpoint again with this --precision, or leave it out.",
             )
-        if threads is not None and threads < 1:
-            raise OptionError("threads", found=str(threads), expected="1 or more", mend="Leave it out for all.")
         path = opened.path(variants[precision].file)
-        return cls(opened, open_session(engine, path, device=device, threads=threads or cpu_count()))
+        return cls(
+            opened, open_session(engine, path, device=device, threads=cpu_count() if threads is None else threads)
+        )
 
     def close(self) -> None:
         self._session.close()
@@ -85,20 +85,27 @@ class Restorer:
     def schedule(self, name: str | Schedule | None) -> Schedule:
         """The schedule of that name, or the bundle's default. A `Schedule` is taken as it is.
 
-        Raises `OptionError` for an unknown name.
+        Raises `OptionError` for an unknown name, or one whose noise is learned where the graph gives no variance.
         """
-        if isinstance(name, Schedule):
-            return name
         schedules = self.bundle.manifest.schedules
-        name = self.bundle.manifest.default_schedule if name is None else name
-        if name not in schedules:
+        if not isinstance(name, Schedule):
+            name = self.bundle.manifest.default_schedule if name is None else name
+            if name not in schedules:
+                raise OptionError(
+                    "schedule",
+                    found=repr(name),
+                    expected=f"one of {', '.join(sorted(schedules))}",
+                    mend="`lqhq inspect` lists the schedules of a bundle.",
+                )
+            return schedules[name]
+        if name.needs_variance and "var" not in self.bundle.manifest.graphs["denoise"]["fp32"].outputs:
             raise OptionError(
                 "schedule",
-                found=repr(name),
-                expected=f"one of {', '.join(sorted(schedules))}",
-                mend="`lqhq inspect` lists the schedules of a bundle.",
+                found="rows with log_sigma",
+                expected="rows with sigma: this bundle's graph gives no variance",
+                mend="Build the schedule with a fixed variance.",
             )
-        return schedules[name]
+        return name
 
     def plan(
         self,
@@ -110,19 +117,22 @@ class Restorer:
         blend: str | None = None,
         memory: int | None = None,
     ) -> Choice:
-        """The tiles that `restore` would use for `image`, and why. Raises `LimitError` when nothing fits."""
-        manifest, chosen = self.bundle.manifest, self.schedule(schedule)
-        source = PreparedImage(image, manifest)
-        result = source.size.pixels * image.shape[2] * image.dtype.itemsize
+        """The tiles that `restore` would use for `image`, and why. Raises as `restore` does."""
+        _check_image(image)
+        source = PreparedImage(split_alpha(image)[0], self.bundle.manifest)
+        height, width, channels = image.shape
+        # Image and result; a colour fix makes the result anew; alpha is filled in floats before the network runs.
+        held = image.nbytes + 2 * source.size.pixels * channels * image.dtype.itemsize
+        held += BLEED_BYTES * height * width if channels % 2 == 0 else 0
         return choose_tiles(
-            manifest,
+            self.bundle.manifest,
             source.canvas,
-            tile="auto" if tile is None else tile,
+            tile="auto" if tile is None else int(tile) if isinstance(tile, np.integer) else tile,
             overlap=overlap,
             blend=self._blend(blend),
-            depth=chosen.depth,
-            held_bytes=image.nbytes + 2 * result,
-            budget_bytes=int(available_memory() * MEMORY_SHARE) if memory is None else memory,
+            depth=self.schedule(schedule).depth,
+            held_bytes=held,
+            budget_bytes=default_budget() if memory is None else memory,
         )
 
     def restore(
@@ -146,54 +156,64 @@ class Restorer:
         """Restore one image; the result has the same dtype and channels, and `scale` times the sides.
 
         `image` is `[H, W, C]`: uint8, uint16, or float32 in [0, 1]; C is 1 (grey), 3 (RGB), or one more with
-        straight alpha, which is restored apart. `seed` draws the noise of stochastic schedules; `noise` replaces
-        it by arrays (`start` `[3, H', W']`, `step` `[rows, 3, H', W']`, N(0, 1), of the prepared image's size).
-        `tile` (a side, or "auto") and `overlap` are pixels of the prepared image; `blend` is "final" or "each";
-        `memory` is the budget in bytes. `color_fix` is "none", "wavelet" or "adain". `progress(done, total)` counts
-        network calls. `mask`, `prompt` and `strength` are for bundles that take them; this release reads none such.
+        straight alpha, which is restored apart, with the same noise. `seed` draws the noise of stochastic schedules;
+        `noise` replaces it by arrays (`start` `[3, H', W']`, `step` `[rows, 3, H', W']`, N(0, 1), of the prepared
+        image's size). `tile` (a side, or "auto") and `overlap` are pixels of the prepared image; `blend` is "final" or
+        "each"; `memory` is the budget in bytes. `color_fix` is "none", "wavelet" or "adain". `progress(done, total)`
+        counts network calls. `mask`, `prompt` and `strength` are for bundles that take them; this release reads none.
 
         Raises `ImageError`, `OptionError`, `LimitError`, `EngineError`, `CancelledError`.
         """
-        for name, value in (("mask", mask), ("prompt", prompt), ("strength", strength)):
+        self._refuse_foreign(mask=mask, prompt=prompt, strength=strength)
+        fix = _colour_fix(color_fix)
+        choice = self.plan(image, schedule=schedule, tile=tile, overlap=overlap, blend=blend, memory=memory)
+        colour, alpha = split_alpha(image)
+        flat = None if alpha is None else constant_value(alpha)
+        planes = [colour if alpha is None else bleed(colour, alpha)]
+        planes += [alpha] if alpha is not None and flat is None else []
+        results = []
+        for index, plane in enumerate(planes):  # one after the other: two at once would take twice the memory
+            source = PreparedImage(plane, self.bundle.manifest)
+            job = self._job(source, plane, self.schedule(schedule), choice, self._blend(blend), seed, noise)
+            drive([job], self._session, progress=_part(progress, index, len(planes)), cancel=cancel)
+            result = job.result()
+            results.append(fix_colour(fix, result, source.pixels) if fix and index == 0 else result)
+        if alpha is None:
+            return results[0]
+        if flat is not None:
+            results.append(np.full((*results[0].shape[:2], 1), flat, alpha.dtype))
+        return join_alpha(*results)
+
+    def _job(
+        self,
+        source: PreparedImage,
+        plane: Image,
+        schedule: Schedule,
+        choice: Choice,
+        blend: str,
+        seed: int,
+        noise: Mapping[str, NDArray[np.float32]] | None,
+    ) -> Job:
+        manifest, rows = self.bundle.manifest, len(schedule.rows)
+        return Job(
+            source,
+            schedule=schedule,
+            plan=choice.plan,
+            blend=blend,
+            noise=NoiseField(seed=seed, channels=CHANNELS, size=source.size, rows=rows, injected=noise),
+            sink=ImageSink(source.size, channels=plane.shape[2], dtype=plane.dtype, manifest=manifest),
+        )
+
+    def _refuse_foreign(self, **given: object) -> None:
+        """Options of the design that no bundle of this release takes."""
+        for name, value in given.items():
             if value is not None:
                 raise OptionError(
                     name,
-                    found=repr(value) if name != "mask" else "a mask",
+                    found="a mask" if name == "mask" else repr(value),
                     expected=f"none: {self.bundle.manifest.name!r} takes no {name}",
                     mend="Leave it out, or use a bundle that takes it (`lqhq inspect` says).",
                 )
-        _check_image(image)
-        colour, alpha = split_alpha(image)
-        if alpha is not None:
-            colour = bleed(colour, alpha)
-        flat = None if alpha is None else constant_value(alpha)
-        planes = [colour] if alpha is None or flat is not None else [colour, alpha]
-        choice = self.plan(colour, schedule=schedule, tile=tile, overlap=overlap, blend=blend, memory=memory)
-        jobs, results = [], []
-        for plane in planes:
-            source, sink = self._ends(plane)
-            field = self._noise(source, schedule, seed, noise)
-            jobs.append(
-                Job(
-                    source,
-                    schedule=self.schedule(schedule),
-                    plan=choice.plan,
-                    blend=self._blend(blend),
-                    noise=field,
-                    sink=sink,
-                )
-            )
-        drive(jobs, self._session, progress=progress, cancel=cancel)
-        for index, job in enumerate(jobs):
-            result = job.result()
-            if color_fix != "none" and index == 0:
-                result = fix_colour(color_fix, result, PreparedImage(colour, self.bundle.manifest).pixels)  # type: ignore[arg-type]
-            results.append(result)
-        if alpha is None:
-            return results[0]
-        if len(results) == 1:
-            results.append(np.full((*results[0].shape[:2], 1), flat, alpha.dtype))
-        return join_alpha(results[0], results[1])
 
     def _blend(self, blend: str | None) -> str:
         blend = self.bundle.manifest.tiles.blend if blend is None else blend
@@ -203,20 +223,28 @@ class Restorer:
             )
         return blend
 
-    def _ends(self, plane: Image) -> tuple[PreparedImage, ImageSink]:
-        source = PreparedImage(plane, self.bundle.manifest)
-        sink = ImageSink(source.size, channels=plane.shape[2], dtype=plane.dtype, manifest=self.bundle.manifest)
-        return source, sink
 
-    def _noise(
-        self,
-        source: PreparedImage,
-        schedule: str | Schedule | None,
-        seed: int,
-        injected: Mapping[str, NDArray[np.float32]] | None,
-    ) -> NoiseField:
-        rows = len(self.schedule(schedule).rows)
-        return NoiseField(seed=seed, channels=CHANNELS, size=source.size, rows=rows, injected=injected)
+def _colour_fix(kind: str) -> ColourFix | None:
+    """None for "none". Told before the work, not after it."""
+    if kind == "none":
+        return None
+    for known in get_args(ColourFix):
+        if kind == known:
+            fix: ColourFix = known
+            return fix
+    raise OptionError(
+        "color_fix",
+        found=repr(kind),
+        expected=f"none, {' or '.join(get_args(ColourFix))}",
+        mend="Leave it out to keep the network's colours.",
+    )
+
+
+def _part(progress: Progress | None, index: int, count: int) -> Progress | None:
+    """Progress of plane `index` of `count` as progress of the whole: every plane has the same plan."""
+    if progress is None or count == 1:
+        return progress
+    return lambda done, total: progress(index * total + done, count * total)
 
 
 def _check_image(image: Image) -> None:

@@ -23,6 +23,7 @@ __all__ = ["Row", "Schedule", "Start"]
 
 MAX_ROWS = 10_000
 MAX_DEPTH = 16
+LARGEST = 1e18  # squares of what the arithmetic, float32, makes of it still fit
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,11 +86,11 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                     mend="c[0] is the factor of this row's own v; give 0.0 where it has none.",
                 )
             numbers = [row.t, row.p, row.q, row.c_state, row.c_pred, row.sigma, clip, *row.c, *(row.log_sigma or ())]
-            if not all(math.isfinite(number) for number in numbers):
+            if not all(abs(number) <= LARGEST for number in numbers):  # a NaN is not
                 raise ScheduleError(
                     f"rows[{index}]",
                     found=f"{numbers}",
-                    expected="finite numbers",
+                    expected="finite numbers, none above 1e18",
                     mend="Rebuild the schedule; a noise level of exactly zero or one often causes this.",
                 )
             if any(row.c[index + 1 :]):

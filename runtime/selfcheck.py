@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
-from pathlib import Path
+import math
 from typing import Any
 
 import msgspec
@@ -12,31 +11,43 @@ from numpy.typing import NDArray
 
 from lqhq.runtime.bundle import Bundle
 from lqhq.runtime.engines import open_session
-from lqhq.runtime.errors import BundleError
+from lqhq.runtime.golden_file import read_golden, unusable
 from lqhq.runtime.machine import cpu_count
-from lqhq.runtime.parity import FINISHED, FORWARD, Case, Report, compare
+from lqhq.runtime.parity import FINISHED, FORWARD, MOST_CHANGED, Case, Report, compare
 from lqhq.runtime.restorer import Restorer
 
 __all__ = ["DENOISE_GOLDENS", "IMAGE_GOLDEN", "replay"]
 
 DENOISE_GOLDENS = "goldens/denoise.npz"  # <case>.state, <case>.t, <case>.pred
 IMAGE_GOLDEN = "goldens/image.npz"  # image, hq, schedule, changed (share of values that may differ), start, step
-MAX_ARRAYS = 256
-MAX_GOLDEN_BYTES = 64 << 20  # unpacked; export writes a thousandth of that
-READ_ERRORS = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError)
+# Kind and number of axes of every array, by the last part of its name.
+ARRAYS = {
+    "state": (np.float32, 4),
+    "t": (np.float32, 1),
+    "pred": (np.float32, 4),
+    "image": (np.uint8, 3),
+    "hq": (np.uint8, 3),
+    "start": (np.float32, 3),
+    "step": (np.float32, 4),
+    "changed": (np.float64, 0),
+    "schedule": (np.str_, 0),
+}
 
 
 def replay(bundle: Bundle, *, threads: int | None = None) -> Report:
     """Run every golden of `bundle` and compare with what PyTorch gave at export.
 
-    Raises `BundleError` when the bundle carries none or they cannot be read, `EngineError` when a graph does
-    not run.
+    Raises `BundleError` when the bundle carries none or they are not what export writes, `EngineError` when a graph
+    does not run, `OptionError` for a number of threads that the engine does not take.
     """
-    return Report(cases=(*_roles(bundle, threads or cpu_count()), *_finished(bundle, threads)))
+    threads = cpu_count() if threads is None else threads
+    return Report(cases=(*_roles(bundle, threads), *_finished(bundle, threads)))
 
 
 def _roles(bundle: Bundle, threads: int) -> list[Case]:
     arrays = _arrays(bundle, DENOISE_GOLDENS)
+    if not arrays:
+        raise unusable(DENOISE_GOLDENS, "no array")
     low, high = bundle.manifest.pixels.range
     graph = bundle.path(bundle.manifest.graphs["denoise"]["fp32"].file)
     cases = []
@@ -49,44 +60,36 @@ def _roles(bundle: Bundle, threads: int) -> list[Case]:
     return cases
 
 
-def _finished(bundle: Bundle, threads: int | None) -> list[Case]:
+def _finished(bundle: Bundle, threads: int) -> list[Case]:
     arrays = _arrays(bundle, IMAGE_GOLDEN)
-    image, hq, name, changed = (_member(arrays, IMAGE_GOLDEN, key) for key in ("image", "hq", "schedule", "changed"))
-    noise: dict[str, NDArray[Any]] = {key: arrays[key] for key in ("start", "step") if key in arrays}
+    image, hq, name, share = (_member(arrays, IMAGE_GOLDEN, key) for key in ("image", "hq", "schedule", "changed"))
+    changed = float(share)
+    if not (math.isfinite(changed) and 0 <= changed <= MOST_CHANGED):
+        raise unusable(IMAGE_GOLDEN, f"changed {changed}, which must be 0 to {MOST_CHANGED}")
+    if str(name) not in bundle.manifest.schedules:
+        raise unusable(IMAGE_GOLDEN, f"the schedule {str(name)[:80]!r}, which the bundle has not")
+    noise = {key: _member(arrays, IMAGE_GOLDEN, key) for key in ("start", "step") if key in arrays}
     with Restorer.open(bundle, threads=threads) as restorer:
         found = restorer.restore(image, schedule=str(name), noise=noise or None, tile=1 << 16, overlap=0)
     case = f"{image.shape[0]}x{image.shape[1]}, {name}"
     ours, reference = (np.moveaxis(array, -1, 0) for array in (found, hq))
-    tolerance = msgspec.structs.replace(FINISHED, changed=float(changed))  # as this network's sensitivity demands
+    tolerance = msgspec.structs.replace(FINISHED, changed=changed)  # as this network's sensitivity demands
     return [compare("image", case, ours, reference, peak=255, tolerance=tolerance)]
 
 
 def _member(arrays: dict[str, NDArray[Any]], file: str, key: str) -> NDArray[Any]:
+    """An array by name, of the kind and axes that it must have."""
     if key not in arrays:
-        raise _unusable(file, f"no array {key}")
-    return arrays[key]
+        raise unusable(file, f"no array {key[:80]!r}")
+    array = arrays[key]
+    kind, axes = ARRAYS[key.rpartition(".")[2]]
+    if not np.issubdtype(array.dtype, kind) or array.ndim != axes:
+        raise unusable(file, f"{key[:80]!r} of {array.dtype.str} with {array.ndim} axes")
+    return array
 
 
 def _arrays(bundle: Bundle, file: str) -> dict[str, NDArray[Any]]:
-    """The named arrays of an npz that the manifest lists, within limits and without pickles."""
+    """The named arrays of an npz that the manifest lists."""
     if file not in bundle.manifest.files:
-        raise _unusable(file, "no such file in the bundle")
-    path: Path = bundle.path(file)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-        if len(entries) > MAX_ARRAYS or sum(entry.file_size for entry in entries) > MAX_GOLDEN_BYTES:
-            raise _unusable(file, f"{len(entries)} arrays of {sum(e.file_size for e in entries)} bytes")
-        with np.load(path, allow_pickle=False) as members:
-            return {name: members[name] for name in members.files}
-    except READ_ERRORS as error:
-        raise _unusable(file, str(error)) from error
-
-
-def _unusable(file: str, found: str) -> BundleError:
-    return BundleError(
-        file,
-        found=found,
-        expected="the reference arrays that `lqhq export` writes",
-        mend="Give --checkpoint to compare with the network itself, or export the checkpoint again.",
-    )
+        raise unusable(file, "no such file in the bundle")
+    return read_golden(bundle.path(file), file)

@@ -62,6 +62,7 @@ FAMILY = re.compile(r"(?i:(?<![a-z0-9])(?:osediff|diffir|indi|lq_?ddpm)(?![a-z0-
 CONTRACT_SUITES = frozenset(
     {
         "tests/runtime/samplers/test_diffusion_runs.py",
+        "tests/test_demo.py",
         "tests/runtime/samplers/test_row_laws.py",
         "tests/test_docs.py",
         "tests/test_examples.py",

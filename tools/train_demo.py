@@ -124,6 +124,9 @@ def write_checkpoint(out: Path, network: FilmResNet) -> None:
         "scale": SCALE,
         "resize": "bicubic",
         "schedules": {"fast": {"steps": 1}},
+        # 64 px of overlap leave less than a fifth of a level (benchmarks/results/tile_overhead.md); tiles of up to 1088
+        # cut sides of 2048, 4096 and 8192 evenly.
+        "tiles": {"preferred": 1088, "overlap": 64, "trained": SCALE * SIDE},
         "name": "demo",
         "licences": [{"part": "base", "licence": "CC-BY-SA-4.0", "attribution": "assets/LICENCE.md"}],
     }

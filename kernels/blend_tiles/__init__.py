@@ -15,8 +15,8 @@ Array = NDArray[np.float32]
 def add_tile(canvas: Array, tile: Array, row_weights: Array, column_weights: Array, left: int) -> None:
     """`canvas[:, :, left:left+w] += tile * row_weights[:, None] * column_weights`, in place.
 
-    `canvas` is `[C, h, W]`, `tile` `[C, h, w]`, the weights `[h]` and `[w]`, all float32. Raises `ValueError`
-    when the tile does not lie inside the canvas.
+    `canvas` is `[C, h, W]`, `tile` `[C, h, w]`, the weights `[h]` and `[w]`, all float32. `tile` is used up: its
+    borders are weighted in place. Raises `ValueError` when the tile does not lie inside the canvas.
     """
     channels, height, width = tile.shape
     if canvas.shape[:2] != (channels, height) or not 0 <= left <= canvas.shape[2] - width:

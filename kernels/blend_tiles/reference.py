@@ -11,8 +11,12 @@ Array = NDArray[np.float32]
 
 
 def add(region: Array, tile: Array, row_weights: Array, column_weights: Array) -> None:
-    """`region += tile * window`; a window of ones (an untiled image) is a plain sum."""
-    if (row_weights == 1).all() and (column_weights == 1).all():
-        region += tile
-    else:
-        region += tile * (row_weights[:, None] * column_weights)
+    """`region += tile * window`. Only the borders of a window differ from one, so only they are multiplied."""
+    for weights, axis in ((row_weights, 1), (column_weights, 2)):
+        inner = np.flatnonzero(weights == 1)
+        first, last = (int(inner[0]), int(inner[-1]) + 1) if len(inner) else (len(weights), len(weights))
+        shape = (-1, 1) if axis == 1 else (1, -1)
+        for border in (slice(0, first), slice(last, len(weights))):
+            part = tile[:, border] if axis == 1 else tile[:, :, border]
+            part *= weights[border].reshape(shape)
+    region += tile

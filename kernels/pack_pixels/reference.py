@@ -13,14 +13,16 @@ Range = tuple[float, float]
 
 
 def unpack(pixels: NDArray[Any], full_scale: float, value_range: Range, bgr: bool) -> NDArray[np.float32]:
-    """See the package. Division first, then the range: the order of PyTorch code (`x / 255 * 2 - 1`)."""
-    low, high = np.float32(value_range[0]), np.float32(value_range[1])
+    """See the package. One multiplication and one addition for each value, straight into the planes."""
+    low, high = value_range
+    factor = np.float32((high - low) / full_scale)
     tensor = np.empty((3, *pixels.shape[:2]), np.float32)
-    source = pixels[..., ::-1] if bgr and pixels.shape[2] == 3 else pixels
-    tensor[...] = source.transpose(2, 0, 1)
-    tensor /= np.float32(full_scale)
-    tensor *= high - low
-    tensor += low
+    last = pixels.shape[2] - 1
+    for plane in range(3):
+        channel = min(plane, last) if not bgr else max(last - plane, 0)
+        np.multiply(pixels[..., channel], factor, out=tensor[plane])
+    if low:
+        tensor += np.float32(low)
     return tensor
 
 
@@ -34,11 +36,11 @@ def pack(
     mode: str,
 ) -> NDArray[Any]:
     """See the package."""
-    low, high = np.float32(value_range[0]), np.float32(value_range[1])
+    low, high = value_range
     values = tensor.mean(axis=0, keepdims=True) if channels == 1 else tensor
-    values = (values - low) / (high - low)
-    np.clip(values, 0, 1, out=values)
-    values *= np.float32(full_scale)
+    values = values - np.float32(low)
+    values *= np.float32(full_scale / (high - low))
+    np.clip(values, 0, np.float32(full_scale), out=values)
     if dtype.kind == "u" and mode == "round":
         np.rint(values, out=values)
     if bgr and channels == 3:

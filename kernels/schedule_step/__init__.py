@@ -31,7 +31,7 @@ def schedule_step(
     noise: Array | None = None,
     var: Array | None = None,
 ) -> tuple[Array, Array]:
-    """The next state and this row's `v`, both `[N, C, H, W]` float32, new arrays.
+    """The next state and this row's `v`, both `[N, C, H, W]` float32, new arrays (one array where they are equal).
 
     `state`, `pred`, `noise`, `var` and each of `history` (v[-1], v[-2], ...) are `[N, C, H, W]` float32;
     `coefficients` is as the module says. Raises `ValueError` when the shapes do not go together.

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from lqhq.runtime.errors import EngineError
+from lqhq.runtime.errors import EngineError, OptionError
 from lqhq.runtime.session import Feed, Fetch
 
 __all__ = ["OnnxSession"]
@@ -21,7 +21,8 @@ FAILURES: tuple[type[Exception], ...] = (
     ValueError,
     *(kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception)),
 )
-WARNING = 3  # ONNX Runtime's levels: 2 would print its remarks on our graphs, 3 prints errors
+MAX_THREADS = 256  # each is a thread that spins; thousands take a machine down
+FATAL = 4  # ONNX Runtime's levels: 3 would print an error that we raise anyway, with what to do
 
 
 class OnnxSession:
@@ -35,8 +36,12 @@ class OnnxSession:
                 expected="'cpu'",
                 mend="This release runs ONNX graphs on the CPU only.",
             )
+        if not 1 <= threads <= MAX_THREADS:
+            raise OptionError(
+                "threads", found=str(threads), expected=f"1 to {MAX_THREADS}", mend="Leave it out: all processors."
+            )
         options = ort.SessionOptions()
-        options.log_severity_level = WARNING
+        options.log_severity_level = FATAL
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL

@@ -52,3 +52,11 @@ def test_the_wrong_format_is_refused(golden_model):
 def test_a_missing_time_scale_is_asked_for(golden_model):
     with pytest.raises(CheckpointError, match="time_scale"):
         golden_model("f_guided", time_scale="absent")
+
+
+def test_a_null_in_the_file_is_not_given(film):
+    folder = film(schedules=None)
+    told = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**told, "schedules": None}))
+    model = load_model(FAMILIES[0], folder, flags=Settings(schedules={"fast": Sampling(steps=1)}))
+    assert list(model.config["schedules"]) == ["fast"]

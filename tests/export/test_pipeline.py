@@ -100,6 +100,7 @@ def test_the_manifest_says_where_it_came_from(exported, goldens):
     assert manifest.tiles.deviations
     assert (manifest.tiles.multiple, manifest.scale, manifest.task) == (4, 1, "restoration")
     film = open_bundle(exported("film")).manifest
+    assert (film.tiles.reach, film.tiles.deviations) == (11, ())  # of one call, though the schedule has two
     assert (film.scale, film.task, film.default_schedule, film.name) == (2, "super-resolution", "fast", "film")
 
 
@@ -115,6 +116,7 @@ def test_settings_reach_the_manifest_and_large_weights_go_outside(film, tmp_path
     folder, report = export_bundle(FAMILIES[0], checkpoint, tmp_path / "My Bundle", config=config, external_above=100)
     manifest = open_bundle(folder).manifest
     assert manifest.name == "my-bundle"
+    assert manifest.tiles.deviations[0].startswith("overlap: where tiles meet, a pixel may see only 4 of the 11 px")
     assert manifest.pixels.order == "bgr"
     assert manifest.quantize.mode == "truncate"
     assert (manifest.tiles.preferred, manifest.tiles.blend, manifest.tiles.trained) == (128, "each", 96)
@@ -145,6 +147,31 @@ def test_wrong_requests_leave_nothing(film, tmp_path):
     with pytest.raises(CheckpointError):
         export_bundle(FAMILIES[0], tmp_path / "none.pt", tmp_path / "out", flags=Settings())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["film", "odd", "there"]
+
+
+@pytest.mark.parametrize("step", ["trace", "copy_papers", "write_goldens", "write_manifest"])
+def test_a_full_disk_is_told_and_leaves_nothing(film, tmp_path, monkeypatch, step):
+    def full(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pipeline, "trace", lambda *args, **options: ())
+    monkeypatch.setattr(pipeline, "write_goldens", lambda model, folder: None)
+    monkeypatch.setattr(pipeline, "measure_memory", lambda graph, network: pipeline.m.Memory(fixed=1, per_pixel=1.0))
+    monkeypatch.setattr(pipeline, "_manifest", lambda *args: None)
+    monkeypatch.setattr(pipeline, step, full)
+    with pytest.raises(BundleError, match=r"out: found No space left on device; .* choose another place"):
+        export_bundle(FAMILIES[0], film(), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["film"]
+
+
+def test_a_reader_that_left_is_no_fault_of_the_disk(film, tmp_path, monkeypatch):
+    def broken(line: str) -> None:
+        if line.startswith("tracing"):
+            raise BrokenPipeError(32, "Broken pipe")
+
+    with pytest.raises(BrokenPipeError):
+        export_bundle(FAMILIES[0], film(), tmp_path / "out", say=broken)
+    assert [path.name for path in tmp_path.iterdir()] == ["film"]
 
 
 def test_a_tampered_golden_is_noticed(exported, tmp_path):

@@ -11,7 +11,8 @@ from lqhq.export.families import FAMILIES
 from lqhq.export.goldens import synthetic_image
 from lqhq.export.load import load_model
 from lqhq.export.sensitivity import MOST, tolerances
-from lqhq.runtime.parity import FINISHED, TRAJECTORY
+from lqhq.export.settings import Sampling
+from lqhq.runtime.parity import FINISHED, MOST_CHANGED, TRAJECTORY
 
 
 class Steep(torch.nn.Module):
@@ -35,9 +36,28 @@ def test_calm_networks_get_the_floors(model):
     assert tolerances(model(0.5), synthetic_image(9, 11), "slow", {}) == (TRAJECTORY, FINISHED)
 
 
+class Large(torch.nn.Module):
+    """Gives values of 4.6, which the clamp takes away."""
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return 4.6 * torch.sign(x)
+
+
+def test_large_values_raise_the_floor_in_proportion(model):
+    loaded = model(0.5)
+    large = replace(
+        loaded,
+        network=replace(loaded.network, module=Large()),
+        samplings={"fast": Sampling(steps=1, noise="none", eps=0.0)},
+    )
+    floats, _ = tolerances(large, synthetic_image(9, 11), "fast", {})
+    assert floats.max_abs == pytest.approx(4.6 * TRAJECTORY.max_abs)
+
+
 def test_steep_networks_get_more_but_not_without_end(model):
     floats, levels = tolerances(model(9.0), synthetic_image(9, 11), "slow", {})
     assert TRAJECTORY.max_abs < floats.max_abs <= MOST
     assert levels.max_abs == FINISHED.max_abs
-    wild, _ = tolerances(model(300.0), synthetic_image(9, 11), "slow", {})
+    wild, some = tolerances(model(300.0), synthetic_image(9, 11), "slow", {})
     assert wild.max_abs == MOST
+    assert some.changed == MOST_CHANGED  # what a bundle's own check still takes

@@ -46,6 +46,19 @@ def test_fill_lists_missing_unexpected_and_wrong_shapes():
         assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("dtype", [torch.int32, torch.bool, torch.complex64])
+def test_fill_refuses_weights_that_are_no_floats(dtype):
+    network = nn.Linear(2, 3)
+    with pytest.raises(CheckpointError, match=f"1 not floating: weight {dtype}"):
+        fill("w", network, {"weight": torch.ones(3, 2).to(dtype), "bias": torch.zeros(3)})
+
+
+def test_fill_lets_whole_numbers_be_where_the_network_has_them():
+    network = nn.BatchNorm1d(2)  # counts its batches
+    fill("w", network, {**network.state_dict(), "num_batches_tracked": torch.tensor(7)})
+    assert int(network.num_batches_tracked) == 7
+
+
 def test_fill_stores_fp32_for_inference():
     network = nn.Linear(2, 3).train()
     fill("w", network, {"weight": torch.full((3, 2), 0.5, dtype=torch.float16), "bias": torch.zeros(3)})

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from lqhq.runtime.autotile import choose_tiles
+from lqhq.runtime import autotile
+from lqhq.runtime.autotile import choose_tiles, default_budget
 from lqhq.runtime.bundle import open_bundle
 from lqhq.runtime.errors import LimitError, OptionError
 from lqhq.runtime.geometry import Size
@@ -109,3 +112,21 @@ def test_tiles_that_the_network_cannot_take_are_refused(manifest, tile, message)
     else:
         with pytest.raises(OptionError, match=message):
             choose(manifest, Size(100, 100), tile=tile)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(2, 250), st.integers(2, 250), st.integers(1_050_000, 30_000_000), st.sampled_from([0, 8, 28, 32]))
+def test_auto_finds_a_plan_or_says_what_memory_it_needs(manifest, height, width, budget, overlap):
+    """Fitting tiles to the canvas must never make them smaller than the overlap allows."""
+    hints = TileHints(multiple=4, smallest=8, preferred=64, overlap=overlap, blend="final", reach=9)
+    small = msgspec.structs.replace(manifest, tiles=hints)
+    try:
+        choice, mend = choose(small, Size(4 * height, 4 * width), budget=budget), ""
+    except LimitError as error:
+        choice, mend = None, error.mend
+    assert "--memory" in mend if choice is None else choice.peak_bytes <= budget
+
+
+def test_the_budget_without_asking_is_most_of_what_is_free(monkeypatch):
+    monkeypatch.setattr(autotile, "available_memory", lambda: 1000)
+    assert default_budget() == 800

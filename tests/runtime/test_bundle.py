@@ -63,6 +63,7 @@ def test_names_of_bundles(tiny_bundle: Build, tmp_path: Path, monkeypatch: pytes
         demo / "graphs": "manifest.json: found no readable file",
         "x" * 5000: "found nothing there",
         "a\0b": "found nothing there",
+        "": "'': found nothing there",
     }.items():
         with pytest.raises(BundleError, match=said):
             opened(source)

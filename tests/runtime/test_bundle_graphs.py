@@ -152,3 +152,18 @@ def test_a_planted_fault_in_the_graph_is_seen_only_here(tiny_bundle: Build) -> N
 
     with pytest.raises(BundleError, match=r"\.\./\.\./home\.key"):
         open_bundle(rewrite(tiny_bundle(), change), verified=None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda graph: {"inputs": {"state": graph.inputs["state"]}},
+        lambda graph: {"outputs": {"image": graph.outputs["pred"]}},
+        lambda graph: {"inputs": {**graph.inputs, "state": Tensor(dtype="float32", shape=("N", 4, "H", "W"))}},
+        lambda graph: {"inputs": {**graph.inputs, "state": Tensor(dtype="float32", shape=("N", 3, 64, 64))}},
+        lambda graph: {"outputs": {**graph.outputs, "var": Tensor(dtype="float32", shape=("N",))}},
+    ],
+)
+def test_a_graph_that_is_no_denoise_role_is_refused_on_opening(tiny_bundle: Build, change: Any) -> None:
+    with pytest.raises(BundleError, match=r"graphs\.denoise\.fp32: found inputs"):
+        open_bundle(declare(tiny_bundle(), change), verified=None)

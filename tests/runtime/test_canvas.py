@@ -30,7 +30,7 @@ def blend(plan: TilePlan, image: np.ndarray, order: list[int]) -> np.ndarray:
     canvas = Canvas(plan, len(image), sink)
     for index in order:
         box = plan.box(index)
-        canvas.add(index, image[:, box.rows, box.columns])
+        canvas.add(index, image[:, box.rows, box.columns].copy())
     assert canvas.complete
     assert tops == sorted(tops)
     return out
@@ -70,7 +70,7 @@ def test_a_shifted_tile_is_seen():
     canvas = Canvas(plan, 1, lambda top, rows: out.__setitem__((0, slice(top, top + rows.shape[1])), rows[0]))
     for index in range(len(plan)):
         box = plan.box(index)
-        tile = image[:, box.rows, box.columns]
+        tile = image[:, box.rows, box.columns].copy()
         canvas.add(index, np.roll(tile, 1, axis=2) if index == 2 else tile)
     assert np.abs(out - image).max() > 0.5
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shlex
 import struct
 import subprocess
@@ -295,12 +296,19 @@ def test_missing_files_and_folders_are_refused(tmp_path):
         read_image(tmp_path)
 
 
+def test_pipes_and_devices_are_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")  # nobody writes: reading it would take for ever
+    for path in (tmp_path / "pipe.png", "/dev/zero"):
+        with pytest.raises(ImageError, match="found a pipe or a device"):
+            read_image(path)
+
+
 def test_a_bomb_is_refused_from_its_header(read):
     with pytest.raises(LimitError, match="60000 x 60000"):
         read(png(60000, 60000, 8, 2))
     data = encoded(noise())
     assert read(data, max_pixels=600).pixels.shape == (20, 30, 3)
-    with pytest.raises(LimitError, match="30 x 20 pixels"):
+    with pytest.raises(LimitError, match=r"30 x 20 pixels.*Reduce it"):
         read(data, max_pixels=599)
 
 

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from lqhq.runtime.parity import FINISHED, FORWARD, TRAJECTORY, Report, compare, measure, ssim
+from lqhq.runtime.parity import FINISHED, FORWARD, TRAJECTORY, Report, Tolerance, compare, measure, ssim
 
 
 def draw(seed: int, *shape: int) -> np.ndarray:
@@ -49,16 +49,30 @@ def test_equal_arrays():
     assert (found.max_abs, found.psnr, found.changed, found.nan_count) == (0.0, None, 0.0, 0)
 
 
+@pytest.mark.parametrize("tolerance", [TRAJECTORY, FORWARD, Tolerance(max_abs=math.inf)])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("side", ["ours", "reference", "both"])
-def test_a_nan_anywhere_fails(side):
+def test_what_is_no_finite_number_fails_anywhere(side, value, tolerance):
     a, b = draw(1, 3, 4), draw(1, 3, 4)
     if side != "reference":
-        a[1, 1] = math.nan
+        a[1, 1] = value
     if side != "ours":
-        b[1, 1] = math.nan
-    case = compare("x", "y", a, b, peak=1.0, tolerance=TRAJECTORY)
+        b[1, 1] = value
+    case = compare("x", "y", a, b, peak=1.0, tolerance=tolerance)
     assert not case.passed
     assert case.measure.nan_count == (2 if side == "both" else 1)
+
+
+def test_an_infinite_reference_does_not_raise_the_bound():
+    reference = np.array([[1.0, math.inf]])
+    assert compare("x", "y", reference, reference, peak=1.0, tolerance=FORWARD).tolerance == FORWARD.max_abs
+
+
+def test_the_largest_float32_can_be_measured():
+    a = np.full((12, 12), np.finfo(np.float32).max)
+    found = measure(a, -a, peak=2.0)
+    assert found.psnr == pytest.approx(-770.6, abs=0.1)
+    assert found.nan_count == 0
 
 
 def test_unequal_shapes_fail():

@@ -167,7 +167,7 @@ def test_what_is_no_image_is_refused(restorer, image, message):
         ({"prompt": "a cat"}, "takes no prompt"),
         ({"strength": 0.5}, "takes no strength"),
         ({"mask": np.zeros((13, 17, 1), np.uint8)}, "takes no mask"),
-        ({"color_fix": "vivid"}, "adain or wavelet"),
+        ({"color_fix": "vivid"}, "adain or wavelet|wavelet or adain"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(restorer, options, message):
@@ -180,8 +180,46 @@ def test_a_budget_that_nothing_fits_is_refused_before_work(restorer):
         restorer.restore(picture(), memory=1000)
 
 
-@pytest.mark.parametrize(("options", "message"), [({"precision": "fp16"}, "one of fp32"), ({"threads": 0}, "1 or more"),
+@pytest.mark.parametrize(("options", "message"), [({"precision": "fp16"}, "one of fp32"), ({"threads": 0}, "1 to 256"),
                                                   ({"engine": "magic"}, "one of onnx")])  # fmt: skip
 def test_open_refuses_what_is_not_there(tiny_bundle, options, message):
     with pytest.raises(OptionError, match=message):
         Restorer.open(tiny_bundle(), **options)
+
+
+def test_learned_noise_needs_a_graph_that_gives_it(restorer):
+    learned = Schedule(start=Start(), rows=(Row(t=1.0, c_state=0.5, c=(0.5,), log_sigma=(0.0, 0.5)),))
+    with pytest.raises(OptionError, match="gives no variance"):
+        restorer.restore(picture(), schedule=learned)
+
+
+def test_alpha_counts_in_the_estimate_and_in_the_progress(restorer):
+    image = picture(40, 40, 4)
+    assert restorer.plan(image).peak_bytes >= restorer.plan(image[..., :3]).peak_bytes + 60 * 40 * 40
+    seen: list[tuple[int, int]] = []
+    restorer.restore(image, progress=lambda *at: seen.append(at))
+    assert seen == [(1, 2), (2, 2)]
+
+
+def test_plan_checks_its_image(restorer):
+    with pytest.raises(ImageError, match="channel axis"):
+        restorer.plan(np.zeros((4, 4), np.uint8))
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        {"start": [1.0]},
+        {"start": np.zeros((3, 52, 68))},
+        {"start": np.full((3, 52, 68), np.nan, np.float32)},
+    ],
+)
+def test_noise_must_be_finite_float32_arrays(restorer, noise):
+    with pytest.raises(OptionError, match="finite float32"):
+        restorer.restore(picture(), schedule="noisy", noise=noise)
+
+
+def test_a_tile_may_be_a_numpy_integer(restorer):
+    assert restorer.plan(picture(), tile=np.int64(32)).plan.tile.width == 32
+    with pytest.raises(OptionError, match="whole number"):
+        restorer.restore(picture(), seed=1.5)

@@ -37,3 +37,20 @@ def test_a_first_row_cannot_look_back():
     with pytest.raises(ScheduleError, match="no earlier value exists"):
         Schedule(start=Start(), rows=(row(c=(0.5, 0.5)),))
     assert Schedule(start=Start(), rows=(row(c=(0.5, 0.0)),)).depth == 1  # zeros look at nothing
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ((), "rows: found 0"),
+        ((row(),) * 10_001, "rows: found 10001"),
+        ((row(clip=-1.0),), "clip -1.0"),
+        ((row(clip=float("nan")),), "clip nan"),
+        ((row(c=()),), "0 factors"),
+        ((row(c=(1.0,) + (0.0,) * 16),), "17 factors"),
+        ((row(t=1e30),), "none above 1e18"),
+    ],
+)
+def test_what_a_program_builds_is_held_to_the_schema_too(rows, message):
+    with pytest.raises(ScheduleError, match=message):
+        Schedule(start=Start(), rows=rows)

@@ -70,8 +70,29 @@ def test_a_bundle_without_goldens_says_so(tiny_bundle):
 
 
 def test_goldens_that_lack_an_array_or_need_pickle_are_refused(checked):
-    with pytest.raises(BundleError, match="no array hq"):
+    with pytest.raises(BundleError, match="no array 'hq'"):
         replay(open_bundle(checked(hq=None)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"changed": np.array(np.nan)}, "changed nan, which must be 0 to 0.05"),
+        ({"changed": np.array(-0.1)}, "changed -0.1"),
+        ({"changed": np.array(1.0)}, "changed 1.0"),
+        ({"changed": np.array([1e-3])}, "'changed' of <f8 with 1 axes"),
+        ({"changed": np.array("x")}, "'changed' of <U1"),
+        ({"schedule": np.array("absent\x1b[2J")}, r"the schedule 'absent\\x1b\[2J'"),
+        ({"image": np.zeros((9, 7, 3), np.float32)}, "'image' of <f4"),
+        ({"a_state": np.zeros((3, 3, 8, 12))}, "'a.state' of <f8"),
+        ({"a_pred": np.array("text")}, "'a.pred' of <U4 with 0 axes"),
+        ({"a_state": None, "a_t": None, "a_pred": None}, "found no array;"),
+    ],
+)
+def test_goldens_of_another_kind_are_refused(checked, changes, words):
+    """Also the least checks: with no case, or a share that lets everything pass, nothing would be proven."""
+    with pytest.raises(BundleError, match=words):
+        replay(open_bundle(checked(**changes)))
 
 
 def test_pickled_goldens_are_refused(checked):

@@ -105,9 +105,8 @@ def _tiles(manifest: Manifest) -> list[str]:
     if hints.reach is None:
         lines.append("  a pixel depends on all of its tile: the image is run whole while memory allows")
     else:
-        lines.append(
-            f"  a pixel depends on {hints.reach} px around it; a blended tile sees {hints.overlap // 4} px or more"
-        )
+        least = hints.overlap // 4  # the ramp's outer quarter has no weight
+        lines.append(f"  one call looks {hints.reach} px around a pixel; where tiles meet it sees at least {least} px")
     return [*lines, *(f"  tiled differs from untiled: {clean(text)}" for text in hints.deviations)]
 
 
@@ -129,7 +128,7 @@ def _provenance(manifest: Manifest) -> list[str]:
 def _parity(manifest: Manifest) -> list[str]:
     if not manifest.parity:
         return ["  never compared with PyTorch"]
-    head = ("what", "precision", "cases", "max abs", "p99.9", "PSNR", "SSIM", "NaN", "tolerance", "verdict")
+    head = ("what", "precision", "cases", "max abs", "p99.9", "PSNR", "SSIM", "NaN/inf", "tolerance", "verdict")
     rows = [
         (
             clean(one.what),

@@ -1,4 +1,4 @@
-"""Sizes of memory as people write them: 800M, 1.5G, 4GiB."""
+"""Sizes of memory as people write them: 800M, 1.5G, 4GiB, 1TB."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ import re
 
 __all__ = ["memory_size"]
 
-UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
+LETTERS = "KMGT"
+# Fifteen digits are exact in a float, and more than any machine has.
+SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*(?:([KMGT])(I)?)?B?", re.IGNORECASE)
 
 
 def memory_size(text: str) -> int:
-    """Bytes of `text`. Raises `argparse.ArgumentTypeError`, which argparse shows with the option's name."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]I?)?B?", text.strip().upper())
-    size = int(float(match[1]) * UNITS[match[2] or ""]) if match else 0
+    """Bytes of `text`: K, M, G and T are powers of 1000, of 1024 with an `i` after them; `B` changes nothing.
+
+    Raises `argparse.ArgumentTypeError`, which argparse shows with the option's name.
+    """
+    match = SIZE.fullmatch(text.strip())
+    size = 0
+    if match:
+        power = LETTERS.index(match[2].upper()) + 1 if match[2] else 0
+        size = int(float(match[1]) * (1024 if match[3] else 1000) ** power)
     if size <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size; write it like 800M or 1.5G")
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a size; write it like 800M or 1.5G")
     return size

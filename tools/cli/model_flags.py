@@ -68,7 +68,7 @@ def family_of(name: str) -> Family:
 
 def read_config(file: Path | None) -> dict[str, Any]:
     """The content of `--config`. Raises `CheckpointError`."""
-    from lqhq.export.checkpoint import read_json_object
+    from lqhq.export.config_file import read_json_object
 
     return read_json_object(file) if file else {}
 

@@ -14,6 +14,7 @@ from lqhq.runtime.bundle import Bundle, open_bundle
 from lqhq.runtime.errors import OptionError
 from lqhq.runtime.parity import Report
 from lqhq.runtime.selfcheck import replay
+from lqhq.tools.cli.columns import clean
 from lqhq.tools.cli.model_flags import family_of, read_config, require_torch
 
 __all__ = ["configure", "main"]
@@ -54,7 +55,8 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         sys.stdout.write(report.to_json().decode())
     else:
-        print(report.table())
+        # A case is named after its image, whose name may hold what drives a terminal.
+        print("\n".join(clean(line) for line in report.table().splitlines()))
     return 0 if report.passed else 1
 
 
@@ -72,7 +74,8 @@ def _against_checkpoint(args: argparse.Namespace, bundle: Bundle) -> Report:
     model = load_model(family_of(manifest.family), args.checkpoint, form=stored.format, config=config)
     if not {source.sha256 for source in model.sources} & {source.sha256 for source in stored.sources}:
         # The same weights may have been stored anew; the comparison itself tells.
-        print(f"lqhq parity: {args.checkpoint} is not a file that the bundle was exported from", file=sys.stderr)
+        remark = clean(f"lqhq parity: {args.checkpoint} is not a file that the bundle was exported from")
+        print(remark, file=sys.stderr)
     return validate(model, bundle, images=images, threads=args.threads)
 
 

@@ -6,6 +6,7 @@ import time
 from typing import TextIO
 
 from lqhq.runtime.file_plan import FilePair
+from lqhq.tools.cli.columns import clean
 
 __all__ = ["ProgressLine"]
 
@@ -28,7 +29,7 @@ class ProgressLine:
             self._index, self._start = index, now
             self._first = done - 1  # the clock starts with the first tile's end: opening is not the network's speed
         spent, counted = now - self._start, done - 1 - self._first
-        text = f"[{index + 1}/{self._files}] {pair.source.name}  tile {done}/{total}"
+        text = f"[{index + 1}/{self._files}] {clean(pair.source.name)}  tile {done}/{total}"
         if counted > 0 and spent > 0:
             rate = counted / spent
             left = (total - done) / rate

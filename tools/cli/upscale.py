@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
+from lqhq.tools.cli.columns import clean
 from lqhq.tools.cli.memory_size import memory_size
 from lqhq.tools.cli.progress import ProgressLine
 
@@ -19,12 +21,25 @@ EPILOG = """examples:
 """
 
 
+SEEDS = 2**64 - 1
+PIXELS = 2**31 - 1  # of a side; the image libraries count no further
+THREADS = 4096  # more than machines have; a thousand times as many would take the machine down
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    """A check of what no image could make right, before any image is opened."""
+
+    def number(text: str) -> int:
+        # Twenty digits hold every number up to 2^64; isdecimal alone takes digits of other scripts, too.
+        if len(text) > 20 or not (text.isascii() and text.isdecimal()) or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from {low} to {high}")
+        return int(text)
+
+    return number
+
+
 def _tile(text: str) -> int | str:
-    if text == "auto":
-        return text
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of pixels nor 'auto'")
-    return int(text)
+    return text if text == "auto" else _whole(1, PIXELS)(text)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,14 +51,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("inputs", metavar="INPUT", nargs="+", help="image files, folders, or quoted patterns")
     add("-o", "--output", required=True, metavar="FILE_OR_DIR", help="result file (one input) or folder")
     add("--schedule", metavar="NAME", help="which of the bundle's schedules (default: the bundle's own)")
-    add("--seed", type=int, default=0, metavar="S", help="seed of stochastic schedules (default: 0)")
+    add("--seed", type=_whole(0, SEEDS), default=0, metavar="S", help="seed of stochastic schedules (default: 0)")
     add("--tile", type=_tile, default="auto", metavar="N|auto", help="side of a tile in network pixels")
-    add("--overlap", type=int, metavar="N", help="pixels that neighbouring tiles share")
+    add("--overlap", type=_whole(0, PIXELS), metavar="N", help="pixels that neighbouring tiles share")
     add("--blend", choices=("each", "final"), help="blend tiles at every step, or only the final pixels")
     add("--memory", type=memory_size, metavar="M", help="budget, like 1.5G (default: 80%% of what is free)")
-    add("--threads", type=int, metavar="T", help="engine threads (default: all processors)")
+    add("--threads", type=_whole(1, THREADS), metavar="T", help="engine threads (default: all processors)")
     add("--color-fix", choices=("none", "wavelet", "adain"), default="none", help="keep the input's colours")
-    add("--resume", action="store_true", help="skip files whose result exists already")
+    add(
+        "--resume",
+        action="store_true",
+        help="skip results that exist and are not older, whatever settings made them",
+    )
     add("--json", action="store_true", help="report as JSON on standard output")
 
 
@@ -61,7 +80,7 @@ def main(args: argparse.Namespace) -> int:
 
     def note(pair: Any, text: str) -> None:
         line.clear()
-        print(f"{pair.source}: {text}", file=sys.stderr)
+        print(f"{clean(str(pair.source))}: {text}", file=sys.stderr)
 
     with Restorer.open(args.bundle, threads=args.threads) as restorer:
         restorer.schedule(args.schedule)  # a wrong name is told before the first image is read
@@ -91,9 +110,12 @@ def _record(outcome: Any) -> dict[str, Any]:
 
 
 def _sentence(outcome: Any) -> str:
+    source, target = str(outcome.pair.source), clean(str(outcome.pair.target))
     if outcome.status == "failed":
-        return f"failed: {outcome.pair.source}: {outcome.error}"
+        # Errors begin with what they are about, which may be the input itself.
+        named = outcome.error.startswith(f"{source}: ")
+        return "failed: " + clean(outcome.error if named else f"{source}: {outcome.error}")
     if outcome.status == "skipped":
-        return f"skipped: {outcome.pair.target} exists"
+        return f"skipped: {target} exists"
     width, height = outcome.size
-    return f"{outcome.pair.target}  {width}x{height}  {outcome.seconds:.1f} s"
+    return f"{target}  {width}x{height}  {outcome.seconds:.1f} s"

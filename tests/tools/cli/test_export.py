@@ -50,6 +50,15 @@ def test_an_unknown_family_and_a_missing_checkpoint(checkpoint, tmp_path, capsys
     assert "found nothing" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["config.json", "other.json"])
+def test_a_key_given_twice_in_a_config_is_refused(checkpoint, tmp_path, name, capsys):
+    (checkpoint / name).write_text('{"time_scale": 1, "time_scale": 1000}')
+    argv = ["export", "indi", str(checkpoint), "-o", str(tmp_path / "out"), "--config", str(checkpoint / name)]
+    assert run(argv) == 2
+    assert "'time_scale' twice" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_existing_folder_is_kept(checkpoint, tmp_path, capsys):
     (tmp_path / "out").mkdir()
     argv = [

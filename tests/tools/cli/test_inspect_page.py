@@ -73,7 +73,7 @@ def failed(manifest: Manifest) -> dict[str, object]:
         ),
         (
             lambda one: {"tiles": msgspec.structs.replace(one.tiles, reach=5)},
-            "a pixel depends on 5 px around it; a blended tile sees 2 px or more",
+            "one call looks 5 px around a pixel; where tiles meet it sees at least 2 px",
         ),
     ],
 )

@@ -107,9 +107,15 @@ def test_the_bundle_and_the_same_weights_in_another_file_agree(made, tmp_path, c
         (["--image", "x.png"], "no --checkpoint"),
         (["--config", "x.json"], "no --checkpoint"),
         (["--checkpoint", "absent"], "found nothing"),
+        (["--checkpoint", "x" * 300], "found nothing"),
+        (["--threads", "0"], "expected 1 to"),
+        (["--threads", "-1"], "expected 1 to"),
+        (["--threads", "100000"], "expected 1 to"),
+        (["--threads", "100000", "--checkpoint", "CKPT"], "expected 1 to"),
     ],
 )
 def test_wrong_requests_exit_with_2(made, argv, words, capsys):
+    argv = [str(made[0]) if word == "CKPT" else word for word in argv]
     assert run(["parity", str(made[1]), *argv]) == 2
     assert words in capsys.readouterr().err
 

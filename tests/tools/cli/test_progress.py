@@ -35,3 +35,9 @@ def test_nothing_is_written_where_nobody_looks():
     line.update(0, PAIR, 1, 2)
     line.clear()
     assert stream.getvalue() == ""
+
+
+def test_a_name_cannot_drive_the_terminal():
+    stream = Terminal()
+    ProgressLine(stream, files=1).update(0, FilePair(Path("in/a\n\x1b[2J.png"), Path("x.png")), 1, 2)
+    assert "a??[2J.png" in stream.getvalue()

@@ -105,7 +105,6 @@ def test_what_the_output_cannot_hold_is_told_before_the_work(
         (["--schedule", "best"], "one of fast, noisy, three"),
         (["--tile", "30"], "a multiple of 4"),
         (["--memory", "1K"], "--memory"),
-        (["--threads", "0"], "1 or more"),
     ],
 )
 def test_options_that_do_not_fit_end_with_an_error(bundle, photos, tmp_path, capsys, arguments, message):
@@ -115,11 +114,112 @@ def test_options_that_do_not_fit_end_with_an_error(bundle, photos, tmp_path, cap
     assert not (tmp_path / "x.png").exists()
 
 
-@pytest.mark.parametrize("arguments", [["--tile", "-4"], ["--tile", "0"], ["--memory", "lots"], ["--blend", "soft"]])
-def test_malformed_options_are_usage_errors(bundle, photos, tmp_path, arguments):
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--tile", "-4"],
+        ["--tile", "0"],
+        ["--tile", "٦٤"],
+        ["--tile", "2147483648"],
+        ["--overlap", "-1"],
+        ["--overlap", "4.5"],
+        ["--seed", "-1"],
+        ["--seed", "18446744073709551616"],
+        ["--seed", "9" * 5000],
+        ["--threads", "0"],
+        ["--threads", "9" * 15],
+        ["--memory", "lots"],
+        ["--memory", "9" * 500],
+        ["--blend", "soft"],
+        ["--color-fix", "best"],
+    ],
+)
+def test_what_no_image_could_make_right_is_a_usage_error(bundle, photos, tmp_path, monkeypatch, arguments):
+    monkeypatch.setattr(Restorer, "open", lambda *_, **__: pytest.fail("opened in vain"))
     with pytest.raises(SystemExit) as caught:
         run(["upscale", bundle, str(photos), "-o", str(tmp_path / "out"), *arguments])
     assert caught.value.code == 2
+
+
+def test_the_highest_seed_is_taken(bundle, photos, tmp_path):
+    arguments = ["upscale", bundle, str(photos / "a.png"), "-o", str(tmp_path / "x.png"), "--schedule", "noisy"]
+    assert run([*arguments, "--seed", str(2**64 - 1)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        (["--blend", "each", "--tile", "16", "--overlap", "4"], {"blend": "each", "tile": 16, "overlap": 4}),
+        (["--color-fix", "wavelet"], {"color_fix": "wavelet"}),
+        (["--color-fix", "adain"], {"color_fix": "adain"}),
+        (["--memory", "1G", "--threads", "1"], {"memory": 10**9}),
+    ],
+)
+def test_options_do_what_they_do_from_python(bundle, photos, tmp_path, monkeypatch, words, options):
+    told, restore = {}, Restorer.restore
+    monkeypatch.setattr(Restorer, "restore", lambda *image, **named: told.update(named) or restore(*image, **named))
+    target, schedule = tmp_path / "x.png", ["--schedule", "three"]
+    assert run(["upscale", bundle, str(photos / "a.png"), "-o", str(target), *schedule, *words]) == 0
+    assert {name: told[name] for name in options} == options
+    with Restorer.open(bundle, threads=1) as restorer:
+        expected = restore(restorer, picture(1), schedule="three", **options)
+        plain = restore(restorer, picture(1), schedule="three")
+    assert np.array_equal(read_image(target).pixels, expected)
+    assert np.array_equal(plain, expected) == ("color_fix" not in options)  # that one must show in the pixels
+
+
+def test_threads_reach_the_engine(bundle, photos, tmp_path, monkeypatch):
+    seen = []
+    opened = Restorer.open
+    monkeypatch.setattr(Restorer, "open", lambda source, **told: seen.append(told) or opened(source, **told))
+    assert run(["upscale", bundle, str(photos / "a.png"), "-o", str(tmp_path / "x.png"), "--threads", "1"]) == 0
+    assert seen == [{"threads": 1}]
+
+
+@pytest.mark.parametrize(("source", "target"), [("", "x.png"), ("a.png", "")])
+def test_an_empty_name_is_refused(bundle, photos, monkeypatch, capsys, source, target):
+    monkeypatch.chdir(photos)
+    assert run(["upscale", bundle, source, "-o", target]) == 2
+    assert run(["upscale", "", "a.png", "-o", "out/"]) == 2
+    errors = capsys.readouterr().err
+    assert "found an empty name" in errors
+    assert "'': found nothing there" in errors
+    assert sorted(path.name for path in photos.rglob("*")) == ["a.png", "b.tif", "sub"]
+
+
+@pytest.mark.parametrize("target", ["photos/a.png/x.png", "/dev/stdout", "x" * 300 + ".png"])
+def test_a_target_that_cannot_be_is_told_before_the_work(bundle, photos, tmp_path, monkeypatch, capsys, target):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Restorer, "restore", lambda *_, **__: pytest.fail("restored in vain"))
+    assert run(["upscale", bundle, "photos/a.png", "-o", target]) == 1
+    assert "expected to write a file there" in capsys.readouterr().err
+
+
+def test_a_name_of_more_than_255_bytes_is_told(bundle, tmp_path, capsys):
+    assert run(["upscale", bundle, "ü" * 150 + ".png", "-o", str(tmp_path / "out")]) == 1
+    assert "File name too long" in capsys.readouterr().err
+
+
+def test_a_second_run_does_not_take_its_own_results(bundle, photos, capsys):
+    arguments = ["upscale", bundle, str(photos), "-o", str(photos / "out"), "--json"]
+    assert [run(arguments), run([*arguments, "--resume"])] == [0, 0]
+    capsys.readouterr()
+    assert run(arguments) == 0
+    assert len(json.loads(capsys.readouterr().out)["files"]) == 2
+
+
+def test_the_input_is_named_once_and_cannot_drive_the_terminal(bundle, tmp_path, capsys):
+    source = tmp_path / "two\nlines\x1b[2J.png"
+    source.write_bytes(b"planted fault")
+    assert run(["upscale", bundle, str(source), "-o", str(tmp_path / "out")]) == 1
+    text = capsys.readouterr().err
+    assert text.count("two?lines?[2J.png") == 1
+    assert text.startswith("failed: ")
+    write_image(source, ImageFile(pixels=picture(4)))
+    assert run(["upscale", bundle, str(source), "-o", str(tmp_path / "out")]) == 0
+    captured = capsys.readouterr()
+    assert len((captured.out + captured.err).splitlines()) == 2
+    assert "\x1b" not in captured.out + captured.err
 
 
 def test_a_missing_bundle_and_a_missing_image(bundle, photos, tmp_path, capsys):
@@ -129,7 +229,7 @@ def test_a_missing_bundle_and_a_missing_image(bundle, photos, tmp_path, capsys):
     assert run(["upscale", bundle, str(tmp_path / "*.webp"), "-o", str(tmp_path / "out")]) == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
 def test_a_killed_run_leaves_no_partial_file(bundle, tmp_path, number):
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
@@ -147,3 +247,25 @@ def test_a_killed_run_leaves_no_partial_file(bundle, tmp_path, number):
     assert [p for p in out.rglob("*") if p.is_file() and p.suffix != ".png"] == []
     for path in out.rglob("*.png"):
         assert read_image(path).pixels.shape == (1200, 1200, 3)
+
+
+def test_a_killed_run_resumed_gives_the_bytes_of_one_that_was_not(bundle, tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    for index in range(3):
+        write_image(source / f"{index}.png", ImageFile(pixels=picture(index, 28, 28)))
+    arguments = ["upscale", bundle, str(source), "--schedule=noisy", "--seed=3", "--tile=16", "--overlap=4", "-o"]
+    command = [sys.executable, "-m", "lqhq.tools.cli.main", *arguments, str(tmp_path / "killed")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stderr is not None
+        for _ in range(2):
+            child.stderr.readline()  # the second file's tile choice: the first is finished
+        child.kill()
+    names = [f"{index}.png" for index in range(3)]
+    finished = [name for name in names if (tmp_path / "killed" / name).exists()]
+    assert "0.png" in finished
+    assert "2.png" not in finished
+    assert run([*arguments, str(tmp_path / "killed"), "--resume"]) == 0
+    assert run([*arguments, str(tmp_path / "whole")]) == 0
+    for name in names:
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
