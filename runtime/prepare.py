@@ -44,7 +44,8 @@ class PreparedImage:
 
     def pixels(self, box: Box) -> NDArray[np.float32]:
         """The enlarged image in `[0, 1]`, `[h, w, C]` float32; `box` lies inside `size` (no padding)."""
-        return np.divide(self._raw(box), FULL_SCALE[self._image.dtype.name], dtype=np.float32)
+        unit: NDArray[np.float32] = np.divide(self._raw(box), FULL_SCALE[self._image.dtype.name], dtype=np.float32)
+        return unit
 
     def _raw(self, box: Box) -> NDArray[Any]:
         """The same in the image's own units."""
