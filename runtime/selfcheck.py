@@ -68,7 +68,9 @@ def _finished(bundle: Bundle, threads: int) -> list[Case]:
         raise unusable(IMAGE_GOLDEN, f"changed {changed}, which must be 0 to {MOST_CHANGED}")
     if str(name) not in bundle.manifest.schedules:
         raise unusable(IMAGE_GOLDEN, f"the schedule {str(name)[:80]!r}, which the bundle has not")
-    noise = {key: _member(arrays, IMAGE_GOLDEN, key) for key in ("start", "step") if key in arrays}
+    noise: dict[str, NDArray[Any]] = {
+        key: _member(arrays, IMAGE_GOLDEN, key) for key in ("start", "step") if key in arrays
+    }
     with Restorer.open(bundle, threads=threads) as restorer:
         found = restorer.restore(image, schedule=str(name), noise=noise or None, tile=1 << 16, overlap=0)
     case = f"{image.shape[0]}x{image.shape[1]}, {name}"

@@ -23,7 +23,7 @@ EPILOG = """examples:
 
 SEEDS = 2**64 - 1
 PIXELS = 2**31 - 1  # of a side; the image libraries count no further
-THREADS = 4096  # more than machines have; a thousand times as many would take the machine down
+THREADS = 256  # more than machines have; a thousand times as many would take the machine down
 
 
 def _whole(low: int, high: int) -> Callable[[str], int]:
