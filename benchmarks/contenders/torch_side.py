@@ -80,10 +80,11 @@ def network(name: str, shape: Sequence[int], threads: int, compiled: bool) -> En
     return Entry(run=candidates[best], answer=lambda: candidates[best]().numpy(), note=best)
 
 
-def restore(bundle: str, side: int, threads: int, compiled: bool) -> Entry:
+def restore(bundle: str, side: int, threads: int, compiled: bool, untiled: bool = False) -> Entry:
     """The whole restoration of a `side` x `side` uint8 image in memory, as lqhq's schedule `fast` does it.
 
-    What runs is the faster of lqhq's tile plan and the whole image at once; the answer is always of lqhq's plan.
+    What runs is the faster of lqhq's tile plan and the whole image at once, or the latter when `untiled`; the answer
+    is always of lqhq's plan.
     """
     inference(threads)
     image = scene(side, side)
@@ -108,5 +109,7 @@ def restore(bundle: str, side: int, threads: int, compiled: bool) -> Entry:
     candidates = {best_tiled: tiled[best_tiled]}
     if len(plan) > 1:
         candidates[f"whole, {layout}"] = candidate("whole", layout)
+    if untiled:
+        del candidates[best_tiled]
     best = fastest(candidates)
     return Entry(run=candidates[best], answer=tiled[best_tiled], note=best)
