@@ -118,7 +118,8 @@ def main() -> None:
         f"fp32, {threads} threads each, every contender in its own process, turns interleaved, two warm-ups; "
         "import, loading and compiling are not timed. A ratio above 1 means that lqhq is faster; the interval "
         "covers the median ratio with at least 95 % (below six rounds, as with --quick, it is the range). "
-        "PyTorch runs in inference mode and in the layout (and, for whole images, with or without lqhq's tiles; untiled is how one runs it at first) "
+        "PyTorch runs in inference mode and in the layout (and, for whole images, with or without lqhq's tiles; "
+        "untiled is how one runs it at first) "
         "that was faster in a trial, `torch.compile` with frozen weights. "
         "Images are compared in 8-bit levels, networks in [-1, 1]."
     )
