@@ -91,8 +91,7 @@ def _restore_file(
     opened = read_image(pair.source)
     check_fits(pair.target, opened, scale=restorer.bundle.manifest.scale)  # before the work, not after it
     planning = ("schedule", "tile", "overlap", "blend", "memory")
-    colour = opened.pixels[:, :, : -1 if opened.pixels.shape[2] in (2, 4) else None]
-    choice = restorer.plan(colour, **{name: options[name] for name in planning if name in options})
+    choice = restorer.plan(opened.pixels, **{name: options[name] for name in planning if name in options})
     _make_ready(pair.target)
     if note is not None:
         note(pair, choice.describe())
