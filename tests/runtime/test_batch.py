@@ -159,3 +159,13 @@ def test_the_probe_leaves_nothing(restorer, three, monkeypatch):
     Spy(monkeypatch, MemoryError())
     restore_files(restorer, three)
     assert list(three[0].target.parent.iterdir()) == []
+
+
+def test_the_choice_that_is_told_is_of_the_whole_image_with_its_alpha(restorer, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 200, 4), dtype=np.uint8)
+    write_image(tmp_path / "in.png", ImageFile(pixels=pixels))
+    told: list[str] = []
+    pair = FilePair(tmp_path / "in.png", tmp_path / "out.png")
+    restore_files(restorer, [pair], note=lambda _, text: told.append(text), options={"memory": 10**9})
+    assert told == [restorer.plan(pixels, memory=10**9).describe()]
+    assert told != [restorer.plan(pixels[..., :3], memory=10**9).describe()]
