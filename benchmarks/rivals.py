@@ -17,7 +17,9 @@ from contenders.plain_unet import SEED, plain_unet
 from measuring.contest import Contender, Outcome, hold_contest, ratio
 from measuring.report import BENCHMARKS, Page, arguments, weights_line
 
+from lqhq.export.families.indi.recipe import recipe
 from lqhq.export.family import Network
+from lqhq.export.settings import Sampling, Settings
 from lqhq.export.trace import trace
 from lqhq.runtime import open_bundle
 from lqhq.runtime.machine import cpu_count
@@ -127,7 +129,8 @@ def main() -> None:
         unet = Path(folder) / "unet.onnx"
         # Only the multiple matters to the tracing; the rest are hints for tiles, which no bundle will carry.
         network = Network(module=plain_unet(), channels=3, multiple=4, smallest=8, preferred=512, overlap=64)
-        trace(network, 1.0, unet)
+        settings = Settings(time_scale=1.0, schedules={"fast": Sampling(steps=1)})
+        trace(recipe(network, settings).graphs[0], unet)
         for race in races(args.bundle, unet, args.quick):
             page.table(race.title, COLUMNS, rows(race, contest(race, threads)))
     page.write(args.output)

@@ -6,12 +6,12 @@ python benchmarks/tile_overhead.py [--quick] [--bundle B] [-o FILE]
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 from measuring.contest import Contender, Outcome, hold_contest, ratio
 from measuring.report import BENCHMARKS, Page, arguments, weights_line
 from measuring.scene import scene
+from measuring.seams import bin_names, by_distance
 from numpy.typing import NDArray
 
 from lqhq.runtime import Restorer
@@ -27,7 +27,6 @@ TIME_COLUMNS = (
     "time / untiled, with interval",
     "time per pixel run",
 )
-BINS = (0, 8, 16, 32, 64)  # pixels of the result; the last bin is open
 PLANS = ((256, 76), (512, 32), (512, 76), (512, 128), (1024, 76))
 OVERLAPS = (0, 16, 32, 64, 76, 128)
 SEAM_TILE = 512
@@ -44,20 +43,6 @@ def contender(bundle: str, side: int, tile: int, overlap: int) -> Contender:
     options = {"bundle": bundle, "side": side, "threads": cpu_count(), "tile": tile, "overlap": overlap}
     file = BENCHMARKS / "contenders" / "lqhq_side.py"
     return Contender(name=f"{tile} {overlap}", file=file, function="restore", options=options)
-
-
-def edge_distance(plan: TilePlan) -> NDArray[np.int64]:
-    """Pixels to the nearest line inside the canvas where a tile begins or ends, `[H, W]`; far if there is none."""
-    axes = []
-    for starts, side, length in zip((plan.tops, plan.lefts), plan.tile, plan.canvas, strict=True):
-        lines = [start for start in starts if start > 0]
-        lines += [start + side for start in starts if start + side < length]
-        centres = np.arange(length)[:, None]
-        # Pixel p lies between lines p and p + 1, so both pixels at a line have distance 0.
-        apart = np.minimum(np.abs(centres - lines), np.abs(centres + 1 - lines)) if lines else None
-        axes.append(apart.min(1) if apart is not None else np.full(length, max(plan.canvas)))
-    nearest: NDArray[np.int64] = np.minimum(axes[0][:, None], axes[1][None, :])
-    return nearest
 
 
 def seam_rows(restorer: Restorer, side: int, tile: int, overlaps: Sequence[int]) -> list[tuple[object, ...]]:
@@ -77,11 +62,7 @@ def seam_rows(restorer: Restorer, side: int, tile: int, overlaps: Sequence[int])
         size = fitted(restorer, canvas, tile, overlap)
         plan = restorer.plan(image, tile=size, overlap=overlap, blend="final", schedule="fast").plan
         error = np.abs(run(size, overlap) - whole).max(2) * 255
-        distance = edge_distance(plan)
-        cells = []
-        for low, high in zip(BINS, (*BINS[1:], canvas + 1), strict=True):
-            inside = error[(distance >= low) & (distance < high)]
-            cells.append(f"{inside.max():.3f} / {inside.mean():.4f}" if inside.size else "-")
+        cells = [f"{part.max():.3f} / {part.mean():.4f}" if part.size else "-" for part in by_distance(error, plan)]
         found.append((overlap, size, f"{plan.overhead:.2f}", *cells))
     return found
 
@@ -134,8 +115,7 @@ def main() -> None:
         "8-bit levels, by distance in pixels to the nearest line where a tile begins or ends. The image is "
         "synthetic (sines, edges, noise), harsher than a photo."
     )
-    bins = [f"{low} to {high}" for low, high in pairwise(BINS)]
-    columns = ("overlap", "tile run", "pixels run / canvas", *bins, f"{BINS[-1]} and more")
+    columns = ("overlap", "tile run", "pixels run / canvas", *bin_names())
     with Restorer.open(args.bundle) as restorer:
         page.table("Error by distance to the nearest tile edge", columns, seam_rows(restorer, side, tile, overlaps))
     page.write(args.output)

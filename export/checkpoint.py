@@ -7,47 +7,31 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
-import re
 import struct
-import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from lqhq.export.config_file import read_json_object
 from lqhq.export.foreign_text import printable
+from lqhq.export.weights_file import PICKLES, SUFFIXES, read_weights, unreadable
 from lqhq.runtime.errors import CheckpointError
 from lqhq.runtime.manifest import SourceFile
 
 __all__ = ["MAX_BYTES", "Checkpoint", "open_checkpoint"]
 
 MAX_BYTES = 64 << 30  # twice the largest restoration checkpoint that we know of, in fp32
-PICKLES = (".pt", ".pth", ".bin", ".ckpt")
-SUFFIXES = (".safetensors", *PICKLES)
-PREFERRED = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin", "model.safetensors")
-# What torch.load raises on damaged or hostile files, found by cutting and flipping bytes of good ones.
-LOAD_ERRORS = (
-    RuntimeError,
-    OSError,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ImportError,
-    OverflowError,
-    MemoryError,
-    AssertionError,
-    zipfile.BadZipFile,
-    struct.error,
+PREFERRED = (
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.bin",
+    "model.safetensors",
+    "last.ckpt",  # Lightning
+    "net_g_latest.pth",  # BasicSR, beside its discriminator
 )
 
 
@@ -62,15 +46,21 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
 
 
-def open_checkpoint(path: Path, *, state_key: str | None = None) -> Checkpoint:
-    """Read a weights file, or a folder of config.json and one weights file (or a pipeline's `unet/`).
+def open_checkpoint(
+    path: Path, *, state_key: str | None = None, nested: Sequence[str] = (), config_json: bool = True
+) -> Checkpoint:
+    """Read a weights file, or a folder of config.json and one weights file (or its `unet/` or `models/`).
 
-    `state_key` chooses the state dict inside a file that holds several (`"ema"`, `"state_dict"`). Raises
-    `CheckpointError` for anything but tensors: files that need code, are damaged, too big or ambiguous.
+    `state_key` chooses the state dict inside a file that holds several (`"ema"`, `"state_dict"`); without it the first
+    name of `nested` that the file has does, or the file is one itself. `config_json` False leaves a config.json unread.
+    Raises `CheckpointError` for anything but tensors: files that need code, are damaged, too big or ambiguous.
     """
     notes: list[str] = []
     try:
         weights, config_file = _found(path, notes)
+        if config_file is not None and not config_json:
+            notes.append(f"left {config_file.name} unread: the weights tell all")
+            config_file = None
         _refuse_size(weights)
         sources = tuple(_source(file) for file in (config_file, weights) if file is not None)
     except OSError as error:
@@ -80,7 +70,7 @@ def open_checkpoint(path: Path, *, state_key: str | None = None) -> Checkpoint:
             expected="a file or folder that can be read",
             mend="Check the path and its permissions.",
         ) from error
-    tensors = _read_tensors(weights, state_key, notes)
+    tensors = read_weights(weights, state_key, nested, notes)
     _refuse_unusable(weights, tensors)
     config = read_json_object(config_file) if config_file else {}
     return Checkpoint(path=path, tensors=tensors, config=config, sources=sources, notes=tuple(notes))
@@ -102,7 +92,7 @@ def _found(path: Path, notes: list[str]) -> tuple[Path, Path | None]:
 
 
 def _inside_folder(folder: Path, notes: list[str]) -> tuple[Path, Path | None]:
-    """The weights and config.json of a model folder, or of the `unet/` of a pipeline folder."""
+    """The weights and config.json of a model folder, of a pipeline's `unet/`, or of a training's `models/`."""
     if not (folder / "config.json").exists() and (folder / "unet").is_dir():
         others = sorted(
             p.name for p in folder.iterdir() if p.is_dir() and p.name.startswith("unet") and p.name != "unet"
@@ -117,7 +107,11 @@ def _inside_folder(folder: Path, notes: list[str]) -> tuple[Path, Path | None]:
         folder = folder / "unet"
         notes.append("took the folder unet/ of a pipeline")
     config = folder / "config.json"
-    files = sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES and p.is_file())
+    files = _weights_files(folder)
+    if not files and (folder / "models").is_dir():
+        folder = folder / "models"
+        files = _weights_files(folder)
+        notes.append("took the folder models/ of a training")
     chosen = next((folder / name for name in PREFERRED if (folder / name) in files), None)
     if chosen is None and len(files) == 1:
         chosen = files[0]
@@ -134,15 +128,19 @@ def _inside_folder(folder: Path, notes: list[str]) -> tuple[Path, Path | None]:
     return chosen, config if config.is_file() else None
 
 
+def _weights_files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES and p.is_file())
+
+
 def _refuse_size(file: Path) -> None:
     """Limits that hold before a byte is parsed; a deflated zip could grow without bound."""
     size = file.stat().st_size
-    if file.suffix in PICKLES and zipfile.is_zipfile(file):
-        try:
+    try:
+        if file.suffix in PICKLES and zipfile.is_zipfile(file):  # which raises for some damaged ones
             with zipfile.ZipFile(file) as archive:
                 size = max(size, sum(info.file_size for info in archive.infolist()))
-        except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
-            raise _unreadable(file, error) from error
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
+        raise unreadable(file, error) from error
     if not 0 < size <= MAX_BYTES:
         raise CheckpointError(
             str(file), found=f"{size} bytes", expected=f"1 to {MAX_BYTES} bytes", mend="Check the file."
@@ -153,102 +151,6 @@ def _source(file: Path) -> SourceFile:
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return SourceFile(name=file.name, sha256=digest, bytes=file.stat().st_size)
-
-
-def _read_tensors(file: Path, state_key: str | None, notes: list[str]) -> dict[str, Tensor]:
-    data: Any
-    try:
-        if file.suffix == ".safetensors":
-            data = load_file(file, device="cpu")
-        elif file.suffix in PICKLES:
-            with (
-                warnings.catch_warnings()
-            ):  # torch warns about TorchScript and old pickles; both end in an error or load
-                warnings.simplefilter("ignore")
-                data = torch.load(file, weights_only=True, map_location="cpu")
-        else:
-            raise CheckpointError(
-                str(file),
-                found=f"a file ending in {file.suffix!r}",
-                expected=f"one of {', '.join(SUFFIXES)}",
-                mend="Give the weights file or the model folder.",
-            )
-    except pickle.UnpicklingError as error:
-        raise _not_plain(file, error) from error
-    except SafetensorError as error:
-        raise _unreadable(file, error) from error
-    except LOAD_ERRORS as error:
-        raise _unreadable(file, error) from error
-    return _flat(file, data, state_key, notes)
-
-
-def _not_plain(file: Path, error: pickle.UnpicklingError) -> CheckpointError:
-    """In our words: torch's own suggest to load the file with less safety, which would run what it holds."""
-    foreign = re.search(r"GLOBAL ([\w.]{1,100})", str(error))
-    if foreign is None:
-        return _unreadable(file, ValueError("its pickle is damaged, or holds more than tensors"))
-    return CheckpointError(
-        str(file),
-        found=f"a file that holds code or foreign classes: {printable(foreign[1])}",
-        expected="safetensors, or a PyTorch file that holds tensors only",
-        mend="Loading it would run that code. Where you trust the file, save the state dict alone: "
-        "torch.save(model.state_dict(), ...), or as safetensors.",
-    )
-
-
-def _unreadable(file: Path, error: Exception) -> CheckpointError:
-    text = printable(str(error)) or type(error).__name__
-    if "weights_only" in str(error):  # advice of torch that is not ours
-        text = "TorchScript, or an old format"
-    return CheckpointError(
-        str(file),
-        found=f"a file that cannot be read as plain weights ({text})",
-        expected="safetensors, or a PyTorch file that holds tensors only",
-        mend="Get an undamaged copy; if it needs code to load (a whole module, TorchScript), save "
-        "`module.state_dict()` where you trust the file.",
-    )
-
-
-def _flat(file: Path, data: Any, state_key: str | None, notes: list[str]) -> dict[str, Tensor]:
-    """The flat dict of tensors in `data`, or at `state_key` in it."""
-    if not isinstance(data, Mapping):
-        raise CheckpointError(
-            str(file),
-            found=f"a {type(data).__name__}",
-            expected="a state dict (names to tensors)",
-            mend="Save `module.state_dict()` instead.",
-        )
-    if state_key is not None:
-        if not isinstance(data.get(state_key), Mapping):
-            raise CheckpointError(
-                str(file),
-                found=f"no state dict at {state_key!r} among {_shown(data)}",
-                expected="a state dict at state_key",
-                mend="Correct or leave out state_key.",
-            )
-        notes.append(f"took {state_key!r} of {_shown(data)}")
-        data = data[state_key]
-    return _only_tensors(file, data)
-
-
-def _only_tensors(file: Path, data: Mapping[Any, Any]) -> dict[str, Tensor]:
-    odd = [key for key, value in data.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
-    if odd or not data:
-        nested = [repr(key) for key, value in data.items() if isinstance(value, Mapping)]
-        raise CheckpointError(
-            str(file),
-            found=f"keys {_shown(data)}, not all tensors",
-            expected="a flat state dict (names to tensors)",
-            mend=f'Choose one with "state_key" in --config: {" or ".join(nested)}.'
-            if nested
-            else "Save `module.state_dict()` instead.",
-        )
-    return dict(data)
-
-
-def _shown(data: Mapping[Any, Any]) -> str:
-    keys = [printable(str(key), 80) for key in list(data)[:8]]
-    return ", ".join(keys) + (f" and {len(data) - 8} more" if len(data) > 8 else "") if keys else "none"
 
 
 def _refuse_unusable(file: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -1,21 +1,24 @@
-"""What a family declares: its formats, how a schedule becomes rows, and its plain reference sampler."""
+"""What a family declares: its formats, and the recipe by which a loaded network becomes a bundle."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lqhq.export.settings import Sampling
+from lqhq.export.settings import Settings, Task
+from lqhq.runtime import manifest as m
+from lqhq.runtime.geometry import Size
 from lqhq.runtime.schedule import Schedule
 
-__all__ = ["Family", "Format", "Network", "Noise", "Weights"]
+__all__ = ["Arrays", "Family", "Format", "Network", "Perturb", "Recipe", "RoleGraph", "Weights"]
 
-Noise = Mapping[str, NDArray[np.float32]]  # "start" [C, H, W] and "step" [K, C, H, W]
+Arrays = Mapping[str, NDArray[np.float32]]
+Perturb = Callable[[Tensor], Tensor]  # moves what a network gives by about what engines differ by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +32,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """A loaded network: `module(state [N, C, H, W], t [N]) -> pred`, fp32, in eval mode.
+    """A loaded network, fp32, in eval mode; what `module` takes and gives is between a format and its family.
 
     `multiple` and `smallest` are what H and W must respect. `reach` is how far one call looks around a pixel
     (None: over its tile). `deviations` says in words why a tile does not see what the image sees.
@@ -63,12 +66,82 @@ class Format:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RoleGraph:
+    """One graph of a bundle: what is traced, and what the result is compared with.
+
+    `module` takes the inputs in their order, and gives the outputs in theirs (a tensor, or a tuple of several);
+    `plain` does the same as the formula says it, and is the same object where nothing was rewritten.
+    `examples(draw, n, height, width)` are valid inputs. H and W of images are multiples of `multiple`; they are
+    compared from `smallest` on.
+    """
+
+    role: m.Role
+    module: nn.Module
+    plain: nn.Module
+    inputs: Mapping[str, m.Tensor]
+    outputs: Mapping[str, m.Tensor]
+    examples: Callable[[np.random.Generator, int, int, int], dict[str, NDArray[np.float32]]]
+    multiple: int = 1
+    smallest: int = 1
+    pred: Literal["x0", "eps", "v"] | None = None
+    per_pair: float = 0.0
+
+    @property
+    def takes_image(self) -> bool:
+        return any("H" in tensor.shape for tensor in self.inputs.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What a checkpoint becomes. Everything but `restore` and `streams` is written into the manifest.
+
+    `restore(prepared, schedule, noise, perturb)` is the oracle, the plain formula: `prepared` `[1, C, H', W']` in the
+    network's range and padded, to `[1, 3, growth * H', growth * W']`, not clamped; every output of a network passes
+    through `perturb`. `streams(schedule, size)` names the N(0, 1) arrays that it takes as `noise` and their shapes;
+    `size` is the prepared image's, without padding. `schedule` is None where there are no schedules.
+    """
+
+    graphs: tuple[RoleGraph, ...]
+    task: Task
+    scale: int
+    pixels: m.Pixels
+    prepare: tuple[m.Resize | m.MaskOut | m.Pad, ...]
+    finish: tuple[m.Crop | m.Composite | m.Quantize, ...]
+    tiles: m.TileHints
+    restore: Callable[[Tensor, str | None, Arrays, Perturb], Tensor]
+    streams: Callable[[str | None, Size], Mapping[str, tuple[int, ...]]]
+    reduction: m.Reduction | None = None
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    default_schedule: str | None = None
+
+    @property
+    def factor(self) -> int:
+        """How much larger the prepared image is than the given one."""
+        return next((step.factor for step in self.prepare if isinstance(step, m.Resize)), 1)
+
+    @property
+    def masked(self) -> bool:
+        """Whether an image comes with a mask."""
+        return any(isinstance(step, m.MaskOut) for step in self.prepare)
+
+    @property
+    def channels(self) -> int:
+        """Of the prepared image."""
+        return 4 if self.masked else 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """A family of models. `sample(module, y, sampling, noise)` is the oracle: the plain formula."""
+    """A family of models.
+
+    `recipe` raises `CheckpointError` for a setting that it needs and nobody gave, `OptionError` for one that does not
+    fit. `nested_keys` are where its training code keeps the state dict inside a file, the best first. `config_json`
+    says whether a config.json beside the weights is part of the model.
+    """
 
     name: str
     about: str
-    pred: Literal["x0", "eps", "v"]
     formats: tuple[Format, ...]
-    schedule: Callable[[Sampling], Schedule]
-    sample: Callable[[Callable[[Tensor, Tensor], Tensor], Tensor, Sampling, Noise], Tensor]
+    recipe: Callable[[Network, Settings], Recipe]
+    nested_keys: tuple[str, ...] = ()
+    config_json: bool = True

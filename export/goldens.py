@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lqhq.export.load import Model
-from lqhq.export.reference import PIXELS, draw_noise, reference_image, reference_pred
+from lqhq.export.family import Recipe, RoleGraph
+from lqhq.export.reference import draw_noise, reference_image, reference_outputs
 from lqhq.export.sensitivity import tolerances
-from lqhq.runtime.selfcheck import DENOISE_GOLDENS, IMAGE_GOLDEN
+from lqhq.runtime.geometry import Size
+from lqhq.runtime.selfcheck import IMAGE_GOLDEN, role_golden
 
-__all__ = ["role_cases", "synthetic_image", "write_goldens"]
+__all__ = ["role_cases", "synthetic_image", "synthetic_mask", "write_goldens"]
 
 SEED = 20230321  # of every golden: the day of the InDI paper's first version
-MAX_NOISE_ROWS = 8  # a golden of more noisy rows would be larger than the rest of a small bundle
+MAX_NOISE = 3 * (1 + 8)  # values per pixel: a golden of more than 8 noisy rows would outgrow a small bundle
+SIDES = (17, 22)  # of the golden image, in network pixels beyond the smallest: odd, unlike, several of SSIM's windows
 
 
-def role_cases(model: Model, seed: int = SEED) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """`state` and `t` for the role `denoise`: batch 1 and 3, square and oblong, the first, last and a middle t."""
-    low, high = (model.settings.pixels or PIXELS).range
-    side, least = model.network.multiple, model.network.smallest
+def role_cases(graph: RoleGraph, seed: int = SEED) -> dict[str, dict[str, NDArray[np.float32]]]:
+    """Inputs of one role by case: batch 1 and 3, and where it takes images, square and oblong ones."""
+    side, least = graph.multiple, graph.smallest
     shapes = {
         "least": (1, least, least),
         "oblong": (1, least, least + side),
         "batch": (3, least + side, least),
     }
-    times = {"least": [1.0], "oblong": [0.37], "batch": [1.0, 0.5, 0.05]}
+    if not graph.takes_image:
+        del shapes["oblong"]
     draw = np.random.default_rng(seed)
-    return {
-        name: (
-            draw.uniform(low, high, (n, model.network.channels, h, w)).astype(np.float32),
-            np.array(times[name], np.float32),
-        )
-        for name, (n, h, w) in shapes.items()
-    }
+    return {name: graph.examples(draw, *shape) for name, shape in shapes.items()}
 
 
 def synthetic_image(height: int, width: int, seed: int = SEED) -> NDArray[np.uint8]:
@@ -47,28 +45,51 @@ def synthetic_image(height: int, width: int, seed: int = SEED) -> NDArray[np.uin
     return np.clip(255 * (shade + texture), 0, 255).astype(np.uint8)
 
 
-def write_goldens(model: Model, folder: Path) -> None:
-    """Write `goldens/denoise.npz` and `goldens/image.npz` below `folder`."""
-    arrays: dict[str, NDArray[np.generic]] = {}
-    for name, (state, t) in role_cases(model).items():
-        arrays |= {f"{name}.state": state, f"{name}.t": t, f"{name}.pred": reference_pred(model, state, t)}
-    (folder / DENOISE_GOLDENS).parent.mkdir(exist_ok=True)
-    np.savez_compressed(folder / DENOISE_GOLDENS, **arrays)  # type: ignore[arg-type]
-    schedule = _schedule(model)
+def synthetic_mask(height: int, width: int) -> NDArray[np.uint8]:
+    """A hole `[H, W]`, 255 inside: a blob off the centre, and a scratch that runs over the last row."""
+    y, x = np.mgrid[:height, :width].astype(np.float64)
+    blob = ((y - 0.4 * height) / height) ** 2 + ((x - 0.6 * width) / width) ** 2 < 0.04
+    scratch = np.abs(x - 0.2 * width - 0.3 * y) < 1
+    return np.where(blob | scratch, 255, 0).astype(np.uint8)
+
+
+def write_goldens(recipe: Recipe, folder: Path) -> None:
+    """Write `goldens/<role>.npz` of every role and `goldens/image.npz` below `folder`."""
+    (folder / IMAGE_GOLDEN).parent.mkdir(exist_ok=True)
+    for graph in recipe.graphs:
+        arrays: dict[str, Any] = {}
+        for case, feed in role_cases(graph).items():
+            named = feed | reference_outputs(graph, feed)
+            arrays |= {f"{case}.{name}": array for name, array in named.items()}
+        np.savez_compressed(folder / role_golden(graph.role), **arrays)
+    np.savez_compressed(folder / IMAGE_GOLDEN, **_finished(recipe))
+
+
+def _finished(recipe: Recipe) -> dict[str, Any]:
+    """The image, what it was restored with, and what PyTorch made of it."""
+    factor, schedule = recipe.factor, _schedule(recipe)
     # Odd sides, so that padding and cropping are part of the case.
-    height, width = (-(-model.network.smallest // model.scale) + max(extra, 17 // model.scale) | 1 for extra in (5, 8))
+    height, width = (
+        -(-recipe.tiles.smallest // factor) + max(extra, beyond // factor) | 1
+        for extra, beyond in zip((5, 8), SIDES, strict=True)
+    )
     image = synthetic_image(height, width)
-    noise = draw_noise(model, schedule, height * model.scale, width * model.scale, SEED)
-    hq = reference_image(model, image, schedule, noise).levels
-    _, quantised = tolerances(model, image, schedule, noise)
-    told = {"schedule": np.array(schedule), "changed": np.array(quantised.changed)}
-    np.savez_compressed(folder / IMAGE_GOLDEN, image=image, hq=hq, **told, **noise)  # type: ignore[arg-type]
+    mask = synthetic_mask(height, width) if recipe.masked else None
+    noise = draw_noise(recipe, schedule, Size(height * factor, width * factor), SEED)
+    hq = reference_image(recipe, image, mask=mask, schedule=schedule, noise=noise).levels
+    _, quantised = tolerances(recipe, image, mask=mask, schedule=schedule, noise=noise)
+    told: dict[str, Any] = {"image": image, "hq": hq, "changed": np.array(quantised.changed), **noise}
+    told |= {} if mask is None else {"mask": mask}
+    return told | ({} if schedule is None else {"schedule": np.array(schedule)})
 
 
-def _schedule(model: Model) -> str:
-    """The default schedule, or one with fewer rows where its noise would fill the bundle."""
-    default = model.samplings[model.default_schedule]
-    rows = {name: item.steps or len(item.grid or ()) - 1 for name, item in model.samplings.items()}
-    if default.noise == "none" or rows[model.default_schedule] <= MAX_NOISE_ROWS:
-        return model.default_schedule
-    return min(rows, key=lambda name: (model.samplings[name].noise != "none", rows[name]))
+def _schedule(recipe: Recipe) -> str | None:
+    """The default schedule, or one with fewer rows where its noise would fill the bundle; None where there is none."""
+    if recipe.default_schedule is None:
+        return None
+    drawn = {
+        name: sum(math.prod(shape) for shape in recipe.streams(name, Size(1, 1)).values()) for name in recipe.schedules
+    }
+    if drawn[recipe.default_schedule] <= MAX_NOISE:
+        return recipe.default_schedule
+    return min(recipe.schedules, key=lambda name: (drawn[name], len(recipe.schedules[name].rows)))

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lqhq.export.family import Network
+from lqhq.export.family import RoleGraph
 from lqhq.runtime.errors import EngineError
 from lqhq.runtime.manifest import Memory
 
@@ -21,20 +21,20 @@ SCORE_BYTES = 256 << 20
 LIMIT_S = 300
 
 
-def measure_memory(graph: Path, network: Network) -> Memory:
-    """Peak memory of `graph` on this machine's CPU with a quarter on top.
+def measure_memory(file: Path, graph: RoleGraph) -> Memory:
+    """Peak memory of the graph in `file` on this machine's CPU with a quarter on top.
 
-    Raises `EngineError` when a measuring process fails.
+    One that takes no image has no line over pixels. Raises `EngineError` when a measuring process fails.
     """
-    small = [side for side in SIDES[1:] if network.per_pair * side**4 <= SCORE_BYTES]
+    if not graph.takes_image:
+        return Memory(fixed=round(SAFETY * _peak(file, 1)), per_pixel=0.0)
+    small = [side for side in SIDES[1:] if graph.per_pair * side**4 <= SCORE_BYTES]
     high = SIDES.index(small[-1]) if small else 1
-    sides = [
-        max(network.smallest, -(-side // network.multiple) * network.multiple) for side in SIDES[high - 1 : high + 1]
-    ]
+    sides = [max(graph.smallest, -(-side // graph.multiple) * graph.multiple) for side in SIDES[high - 1 : high + 1]]
     if sides[0] == sides[1]:
         sides[1] *= 2
-    points = [(side * side, _peak(graph, side)) for side in sides]
-    return fit(points, per_pair=network.per_pair)
+    points = [(side * side, _peak(file, side)) for side in sides]
+    return fit(points, per_pair=graph.per_pair)
 
 
 def fit(points: list[tuple[int, int]], *, per_pair: float) -> Memory:
@@ -48,15 +48,15 @@ def fit(points: list[tuple[int, int]], *, per_pair: float) -> Memory:
     return Memory(fixed=round(SAFETY * fixed), per_pixel=SAFETY * slope, per_pair=SAFETY * per_pair)
 
 
-def _peak(graph: Path, side: int) -> int:
-    command = [sys.executable, "-m", "lqhq.export.memory_probe", str(graph), str(side), str(side)]
+def _peak(file: Path, side: int) -> int:
+    command = [sys.executable, "-m", "lqhq.export.memory_probe", str(file), str(side), str(side)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT_S)
         return int(done.stdout)
     except (subprocess.SubprocessError, OSError, ValueError) as error:
         detail = str(getattr(error, "stderr", "") or error).strip()
         raise EngineError(
-            f"measuring memory at {side}x{side}",
+            f"measuring memory of {file.name} at {side}x{side}",
             found=detail.splitlines()[-1][:300] if detail else type(error).__name__,
             expected="a run of the exported graph",
             mend="Close other programs, or export on a machine with more memory.",

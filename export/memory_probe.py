@@ -14,6 +14,7 @@ import numpy as np
 
 from lqhq.runtime.engines.onnx import OnnxSession
 from lqhq.runtime.machine import cpu_count
+from lqhq.runtime.onnx_file import read_onnx
 
 __all__ = ["peak_bytes"]
 
@@ -31,9 +32,14 @@ def peak_bytes() -> int:
 
 
 def _run(graph: Path, height: int, width: int) -> None:
+    """One sample of zeros, in the shapes that the graph itself names."""
+    sides = {"N": 1, "H": height, "W": width}
+    feed = {
+        name: np.zeros([side if isinstance(side, int) else sides[str(side)] for side in value.shape or ()], value.dtype)
+        for name, value in read_onnx(graph, graph.name).inputs.items()
+    }
     with OnnxSession(graph, threads=cpu_count()) as session:
-        state = np.zeros((1, 3, height, width), np.float32)
-        session.run({"state": state, "t": np.ones(1, np.float32)})
+        session.run(feed)
 
 
 if __name__ == "__main__":

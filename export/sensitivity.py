@@ -8,14 +8,12 @@ follows the network.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from lqhq.export.load import Model
-from lqhq.export.reference import PIXELS, reference_image
+from lqhq.export.family import Arrays, Recipe
+from lqhq.export.reference import reference_image
 from lqhq.runtime.parity import FINISHED, MOST_CHANGED, TRAJECTORY, Tolerance
 
 __all__ = ["tolerances"]
@@ -26,16 +24,22 @@ MOST = 4e-3  # half a level of 8 bits; a network that needs more cannot be compa
 
 
 def tolerances(
-    model: Model, image: NDArray[np.uint8], schedule: str, noise: Mapping[str, NDArray[np.float32]]
+    recipe: Recipe,
+    image: NDArray[np.uint8],
+    *,
+    mask: NDArray[np.uint8] | None = None,
+    schedule: str | None = None,
+    noise: Arrays,
 ) -> tuple[Tolerance, Tolerance]:
     """For the floats in the network's range, and for the 8 bits: never below `TRAJECTORY` and `FINISHED`.
 
-    The floor of the floats grows with the reference's largest value above one, taken before the clamp: float32
-    rounds in proportion.
+    The arguments are those of `reference_image`. The floor of the floats grows with the reference's largest value
+    above one, taken before the clamp: float32 rounds in proportion.
     """
-    low, high = (model.settings.pixels or PIXELS).range
-    exact = reference_image(model, image, schedule, noise)
-    moved = reference_image(model, image, schedule, noise, jitter=JITTER * (high - low) / 2)
+    low, high = recipe.pixels.range
+    jitter = JITTER * (high - low) / 2
+    exact = reference_image(recipe, image, mask=mask, schedule=schedule, noise=noise)
+    moved = reference_image(recipe, image, mask=mask, schedule=schedule, noise=noise, jitter=jitter)
     distance = float(np.abs(exact.unit - moved.unit).max()) * (high - low)
     count = int((exact.levels != moved.levels).sum())
     share = count / exact.levels.size if count > FINISHED.few else 0.0  # a few are let pass anyway

@@ -23,11 +23,15 @@ def default_budget() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A tile plan, the memory that it is expected to peak at, and why it was taken."""
+    """A tile plan, the memory that it is expected to peak at, and why it was taken.
+
+    `reduction` is the plan of the role `reduce`, where the bundle has one.
+    """
 
     plan: TilePlan
     peak_bytes: int
     reason: str
+    reduction: TilePlan | None = None
 
     def describe(self) -> str:
         """One line for the log: tile, count, overlap, overhead, memory, reason."""
@@ -54,13 +58,33 @@ class _Request:
         tile = Size(*(fit_tile(length, side, overlap=overlap, multiple=multiple) for length in self.canvas))
         return plan_tiles(self.canvas, tile, overlap=overlap, multiple=multiple)
 
-    def peak(self, plan: TilePlan) -> int:
-        """Engine, image and result, one band of blended rows, the tile's own states."""
-        engine = self.manifest.memory.peak(plan.tile.pixels)
-        band = 3 * FLOAT * plan.tile.height * plan.canvas.width
-        tiles = 3 * FLOAT * plan.tile.pixels * (6 + self.depth)
+    def reduction(self, tile: Size) -> TilePlan | None:
+        """Tiles of `reduce`, no larger than the others unless their reach asks for it."""
+        hints, multiple = self.manifest.reduction, self.manifest.tiles.multiple
+        if hints is None:
+            return None
+        overlap = 2 * _up(hints.reach, multiple)
+        side = max(min(hints.preferred, max(tile)), 2 * overlap)
+        return self.plan(_up(side, multiple), overlap)
+
+    def choice(self, plan: TilePlan, reason: str) -> Choice:
+        """Engines, image and result, one band of blended rows, the tile's own arrays."""
+        reduction, growth = self.reduction(plan.tile), self.manifest.growth
+        memory = {role: variants["fp32"].memory for role, variants in self.manifest.graphs.items()}
+        # Every session keeps the memory of its largest call.
+        tiles = dict.fromkeys(memory, plan.tile.pixels) | ({"reduce": reduction.tile.pixels} if reduction else {})
+        engines = sum(one.peak(tiles[role]) for role, one in memory.items())
+        band = 3 * FLOAT * plan.tile.height * plan.canvas.width * growth**2
+        arrays = 3 * FLOAT * plan.tile.pixels * (6 + self.depth) * growth**2
         whole = 3 * FLOAT * plan.canvas.pixels * (2 + 2 * self.depth) if self.whole_state else 0
-        return int(engine + self.held + 2 * band + tiles + whole)
+        return Choice(plan, int(engines + self.held + 2 * band + arrays + whole), reason, reduction)
+
+    def peak(self, plan: TilePlan) -> int:
+        return self.choice(plan, "").peak_bytes
+
+
+def _up(length: int, multiple: int) -> int:
+    return -(-length // multiple) * multiple
 
 
 def _sides(request: _Request, overlap: int, ceiling: int) -> list[int]:
@@ -121,7 +145,7 @@ def choose_tiles(
         )
     plan = request.plan(side, overlap)
     reason = "all that the memory allows" if side < ceiling else "the tile that the bundle prefers"
-    return Choice(plan, request.peak(plan), "the whole image" if len(plan) == 1 else reason)
+    return request.choice(plan, "the whole image" if len(plan) == 1 else reason)
 
 
 def _as_asked(request: _Request, side: int, overlap: int, budget: int) -> Choice:
@@ -141,4 +165,4 @@ def _as_asked(request: _Request, side: int, overlap: int, budget: int) -> Choice
             expected=f"at most {budget / 1e6:.0f} MB",
             mend=f"Use --tile {fits}." if fits else f"Give --memory {-(-peak // 1_000_000)}M or more.",
         )
-    return Choice(plan, peak, "as asked")
+    return request.choice(plan, "as asked")

@@ -17,6 +17,7 @@ from lqhq.runtime.errors import CancelledError, ImageError, LqhqError
 from lqhq.runtime.file_plan import FilePair
 from lqhq.runtime.image_file import read_image
 from lqhq.runtime.image_write import check_fits, write_image
+from lqhq.runtime.mask_files import read_mask
 from lqhq.runtime.restorer import Restorer
 
 __all__ = ["Outcome", "restore_files"]
@@ -42,26 +43,30 @@ def restore_files(
     *,
     resume: bool = False,
     options: Mapping[str, Any] | None = None,
+    masks: Mapping[Path, Path] | None = None,
     listen: Listener | None = None,
     note: Callable[[FilePair, str], None] | None = None,
 ) -> list[Outcome]:
     """Restore each pair; `options` go to `Restorer.restore`. Without a `memory` there, one budget is taken for all.
 
-    `listen(index, pair, done, total)` counts network calls; `note(pair, text)` gets the tile choice. With `resume`,
-    a file whose result exists and is not older than its input is skipped, whatever made it: results appear only when
-    complete. `CancelledError`, an interrupt from the keyboard, and what `listen` or `note` raise end the run; every
-    other expected error is kept for the end.
+    `masks` are the files of masks by source, for bundles that fill holes.
+
+    `listen(index, pair, done, total)` counts network calls; `note(pair, text)` gets the tile choice. With `resume`, a
+    file whose result exists and is not older than its input and mask is skipped, whatever made it: results appear only
+    when complete. `CancelledError`, an interrupt from the keyboard, and what `listen` or `note` raise end the run;
+    every other expected error is kept for the end.
     """
     options = dict(options or {})
     if options.get("memory") is None:
         options["memory"] = default_budget()  # asked again for each file, it would shrink by what the run itself holds
     outcomes = []
     for index, pair in enumerate(pairs):
-        if resume and _finished(pair):
+        mask = masks[pair.source] if masks else None
+        if resume and _finished(pair, mask):
             outcomes.append(Outcome(pair=pair, status="skipped"))
             continue
         try:
-            outcomes.append(_restore_file(restorer, pair, index, options, listen, note))
+            outcomes.append(_restore_file(restorer, pair, mask, index, options, listen, note))
         except CancelledError:
             raise
         except LqhqError as error:
@@ -72,9 +77,10 @@ def restore_files(
     return outcomes
 
 
-def _finished(pair: FilePair) -> bool:
+def _finished(pair: FilePair, mask: Path | None) -> bool:
     try:
-        return pair.target.stat().st_mtime >= pair.source.stat().st_mtime
+        read = [path.stat().st_mtime for path in (pair.source, mask) if path is not None]
+        return pair.target.stat().st_mtime >= max(read)
     except OSError:
         return False
 
@@ -82,6 +88,7 @@ def _finished(pair: FilePair) -> bool:
 def _restore_file(
     restorer: Restorer,
     pair: FilePair,
+    mask: Path | None,
     index: int,
     options: dict[str, Any],
     listen: Listener | None,
@@ -100,6 +107,8 @@ def _restore_file(
         if listen is not None:
             listen(index, pair, done, total)
 
+    if mask is not None:
+        options = {**options, "mask": read_mask(mask)}
     result = restorer.restore(opened.pixels, progress=progress, **options)
     write_image(pair.target, replace(opened, pixels=result))
     height, width = result.shape[:2]

@@ -10,6 +10,7 @@ from lqhq.runtime.bundle_files import is_inside
 from lqhq.runtime.errors import BundleError
 from lqhq.runtime.manifest import Graph, Manifest, Tensor
 from lqhq.runtime.onnx_file import GraphValue, OnnxFile, read_onnx
+from lqhq.runtime.role_contracts import AGAIN, check_contract
 
 __all__ = ["check_graphs"]
 
@@ -17,7 +18,6 @@ __all__ = ["check_graphs"]
 # open files by name (com.microsoft's EPContext does), past every check of external data here.
 DOMAINS = {"", "ai.onnx"}
 MAX_FIXED_ELEMENTS = 1 << 30  # of one input or output with N = H = W = 1: 4 GiB of float32
-AGAIN = "Export the checkpoint again with this release."
 
 
 def check_graphs(folder: Path, manifest: Manifest) -> None:
@@ -27,7 +27,7 @@ def check_graphs(folder: Path, manifest: Manifest) -> None:
             where = f"graphs.{role}.{precision}"
             _check_size(f"{where}.inputs", graph.inputs)
             _check_size(f"{where}.outputs", graph.outputs)
-            _check_contract(where, graph)
+            check_contract(manifest, role, precision, graph)
             found = read_onnx(folder / graph.file, graph.file)
             _check_domains(where, found)
             _check_values(f"{where}.inputs", graph.inputs, found.inputs)
@@ -45,20 +45,6 @@ def _check_size(where: str, declared: Mapping[str, Tensor]) -> None:
                 expected=f"at most {MAX_FIXED_ELEMENTS} before N, H and W",
                 mend="Do not use this bundle: no machine could run it.",
             )
-
-
-def _check_contract(where: str, graph: Graph) -> None:
-    """What the role `denoise` is: state and t to pred, and var where the variance is learned; any N, H, W."""
-    image, time = ("N", 3, "H", "W"), ("N",)
-    shapes = {name: tensor.shape for name, tensor in (graph.inputs | graph.outputs).items()}
-    wanted = {"state": image, "t": time} | dict.fromkeys({"pred"} | (graph.outputs.keys() & {"var"}), image)
-    if shapes != wanted or graph.inputs.keys() != {"state", "t"}:
-        raise BundleError(
-            where,
-            found=f"inputs {sorted(graph.inputs)}, outputs {sorted(graph.outputs)}, shapes {shapes}",
-            expected=f"state {image} and t {time} to pred {image}, and var likewise if the variance is learned",
-            mend=AGAIN,
-        )
 
 
 def _check_domains(where: str, found: OnnxFile) -> None:

@@ -1,13 +1,13 @@
-"""Runs the ready work of one or many Jobs on a session, batch by batch.
+"""Runs the ready work of one or many Jobs on the sessions of their roles, batch by batch.
 
-While the session computes one batch, the next is made ready and the last is put away: the network never waits for
-NumPy. One thread only ever calls the session, and Jobs are touched by the caller's thread alone.
+While a session computes one batch, the next is made ready and the last is put away: the network never waits for
+NumPy. One thread only ever calls the sessions, and Jobs are touched by the caller's thread alone.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -18,22 +18,23 @@ from lqhq.runtime.session import Feed, Fetch, Session
 
 __all__ = ["drive"]
 
-AHEAD = 2  # batches given to the session: one that runs, one that waits
+AHEAD = 2  # batches given to the sessions: one that runs, one that waits
 
 
 def drive(
     jobs: Sequence[Job],
-    session: Session,
+    sessions: Mapping[str, Session],
     *,
     batch: int = 1,
     progress: Callable[[int, int], None] | None = None,
     cancel: Callable[[], bool] | None = None,
 ) -> None:
-    """Drive `jobs` to the end. Work of equal shape shares a batch of exactly `batch` samples, whoever it is from.
+    """Drive `jobs` to the end on `sessions`, by role.
 
-    A batch that cannot be filled is padded by repeating its last sample: engines may compute a sample differently
-    in a batch of another size, so a fixed size is what keeps the bytes equal. `progress(done, total)` is called
-    after each batch; `cancel()` is asked before each, and raises `CancelledError`.
+    Work of equal role and shape shares a batch of exactly `batch` samples, whoever it is from. A batch that cannot be
+    filled is padded by repeating its last sample: engines may compute a sample differently in a batch of another size,
+    so a fixed size is what keeps the bytes equal. `progress(done, total)` is called after each batch; `cancel()` is
+    asked before each, and raises `CancelledError`.
     """
     total, finished = sum(job.total for job in jobs), 0
     queue = _Queue(jobs, batch)
@@ -44,6 +45,7 @@ def drive(
                 if cancel is not None and cancel():
                     raise _cancelled(finished, total)
                 while len(running) < AHEAD and (works := queue.take(last=not running)):
+                    session = sessions[works[0].call.role]
                     running.append((works, runner.submit(session.run, _feed(works, batch))))
                 works, future = running.popleft()
                 fetch = future.result()

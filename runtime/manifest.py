@@ -16,18 +16,22 @@ from lqhq.runtime.schedule import Schedule
 
 __all__ = [
     "VERSION",
+    "Composite",
     "Crop",
     "FileRecord",
     "Graph",
     "Licence",
     "Manifest",
+    "MaskOut",
     "Memory",
     "Pad",
     "ParityRecord",
     "Pixels",
     "Provenance",
     "Quantize",
+    "Reduction",
     "Resize",
+    "Role",
     "Tensor",
     "TileHints",
     "manifest_from_json",
@@ -46,6 +50,11 @@ Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 RelativePath = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*){0,3}$")]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 Precision = Literal["fp32", "fp16"]
+Role = Literal["reduce", "encode", "denoise", "decode"]
+Axis = Annotated[str, Meta(pattern=r"^(N|([2-9]|1[0-6])?[HW])$")]  # 4H: four times the input's H
+
+# What a bundle's graphs may be: a sampler's network, or one that restores at once, guided by a vector.
+PIPELINES: tuple[frozenset[Role], ...] = (frozenset({"denoise"}), frozenset({"reduce", "encode", "decode"}))
 
 
 class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,21 +77,38 @@ class Pixels(Strict, frozen=True, kw_only=True):
 
 
 class Tensor(Strict, frozen=True, kw_only=True):
-    """A graph input or output. `shape` has numbers and the letters N, C, H, W; `per` says who owns a value."""
+    """A graph input or output. `shape` has numbers, N, H, W, and multiples such as 4H; `per` says who owns a value."""
 
     dtype: Literal["float32", "float16", "int64"]
-    shape: Annotated[tuple[Annotated[int, Meta(ge=1, le=1 << 16)] | Literal["N", "H", "W"], ...], Meta(max_length=6)]
+    shape: Annotated[tuple[Annotated[int, Meta(ge=1, le=1 << 16)] | Axis, ...], Meta(max_length=6)]
     per: Literal["tile", "image", "sample"] = "tile"
 
 
+class Memory(Strict, frozen=True, kw_only=True):
+    """Measured at export: peak bytes of the engine = `fixed` + (`per_pixel` * P + `per_pair` * P * P) * batch.
+
+    P is the input pixels of a tile, zero for a graph that takes no image; `per_pair` is attention's share. The bounds
+    (a petabyte, a gigabyte, a megabyte) are far above any network, and keep the estimate finite for every tile.
+    """
+
+    fixed: Annotated[int, Meta(ge=1, le=1 << 50)]
+    per_pixel: Annotated[float, Meta(ge=0, le=1e9)]
+    per_pair: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
+
+    def peak(self, pixels: int) -> float:
+        """Bytes that the engine takes for one tile of `pixels`."""
+        return self.fixed + self.per_pixel * pixels + self.per_pair * pixels**2
+
+
 class Graph(Strict, frozen=True, kw_only=True):
-    """One ONNX file, its external data if any, and what goes in and out."""
+    """One ONNX file, its external data if any, what goes in and out, and the memory that it takes."""
 
     file: RelativePath
     external_data: tuple[RelativePath, ...] = ()
     inputs: Annotated[dict[Name, Tensor], Meta(min_length=1, max_length=16)]
     outputs: Annotated[dict[Name, Tensor], Meta(min_length=1, max_length=16)]
     pred: Literal["x0", "eps", "v"] | None = None
+    memory: Memory
 
 
 class Resize(Strict, frozen=True, kw_only=True, tag="resize", tag_field="op"):
@@ -95,16 +121,27 @@ class Resize(Strict, frozen=True, kw_only=True, tag="resize", tag_field="op"):
     factor: Annotated[int, Meta(ge=1, le=16)]
 
 
-class Pad(Strict, frozen=True, kw_only=True, tag="pad", tag_field="op"):
-    """Extend the canvas to the right and bottom, to multiples of `multiple` and at least `smallest` pixels."""
+class MaskOut(Strict, frozen=True, kw_only=True, tag="mask_out", tag_field="op"):
+    """Set the pixels inside the hole to zero, and append the hole as a channel: 1 inside, 0 outside."""
 
-    mode: Literal["reflect", "edge"]
+
+class Pad(Strict, frozen=True, kw_only=True, tag="pad", tag_field="op"):
+    """Extend the canvas to the right and bottom, to multiples of `multiple` and at least `smallest` pixels.
+
+    `reflect` mirrors without repeating the edge pixel, `symmetric` with it, `edge` repeats the edge pixel alone.
+    """
+
+    mode: Literal["reflect", "symmetric", "edge"]
     multiple: Side
     smallest: Side
 
 
 class Crop(Strict, frozen=True, kw_only=True, tag="crop", tag_field="op"):
     """Cut the padding away again."""
+
+
+class Composite(Strict, frozen=True, kw_only=True, tag="composite", tag_field="op"):
+    """Keep the given pixels outside the hole; only the hole is the network's."""
 
 
 class Quantize(Strict, frozen=True, kw_only=True, tag="quantize", tag_field="op"):
@@ -138,20 +175,14 @@ class TileHints(Strict, frozen=True, kw_only=True):
             raise ValueError(f"overlap {self.overlap} is more than half of preferred {self.preferred}")
 
 
-class Memory(Strict, frozen=True, kw_only=True):
-    """Measured at export: peak bytes of the engine = `fixed` + (`per_pixel` * P + `per_pair` * P * P) * batch.
+class Reduction(Strict, frozen=True, kw_only=True):
+    """How the role `reduce` is tiled: `reach` is how far its sums look around a pixel, `preferred` the tile's side.
 
-    P is the pixels of a tile; `per_pair` is attention's share, zero for a network without. The bounds (a petabyte,
-    a gigabyte, a megabyte) are far above any network, and keep the estimate finite for every tile.
+    A tile is run with `reach` pixels around its core, and its mask lets the core alone count: sums of cores are exact.
     """
 
-    fixed: Annotated[int, Meta(ge=1, le=1 << 50)]
-    per_pixel: Annotated[float, Meta(gt=0, le=1e9)]
-    per_pair: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
-
-    def peak(self, pixels: int) -> float:
-        """Bytes that the engine takes for one tile of `pixels`."""
-        return self.fixed + self.per_pixel * pixels + self.per_pair * pixels**2
+    reach: Side
+    preferred: Side
 
 
 class Licence(Strict, frozen=True, kw_only=True):
@@ -208,48 +239,67 @@ class Manifest(Strict, frozen=True, kw_only=True):
     version: int = VERSION
     name: Name
     family: Name
-    task: Literal["super-resolution", "restoration", "degradation"]
+    task: Literal["super-resolution", "restoration", "deblurring", "inpainting", "degradation"]
     scale: Annotated[int, Meta(ge=1, le=16)]
     pixels: Pixels
-    graphs: dict[Literal["denoise"], dict[Precision, Graph]]
-    schedules: Annotated[dict[Name, Schedule], Meta(min_length=1, max_length=64)]
-    default_schedule: Name
-    prepare: Annotated[tuple[Resize | Pad, ...], Meta(max_length=8)]
-    finish: Annotated[tuple[Crop | Quantize, ...], Meta(max_length=8)]
+    graphs: dict[Role, dict[Precision, Graph]]
+    schedules: Annotated[dict[Name, Schedule], Meta(max_length=64)] = {}
+    default_schedule: Name | None = None
+    prepare: Annotated[tuple[Resize | MaskOut | Pad, ...], Meta(max_length=8)]
+    finish: Annotated[tuple[Crop | Composite | Quantize, ...], Meta(max_length=8)]
     tiles: TileHints
-    memory: Memory
+    reduction: Reduction | None = None
     licences: tuple[Licence, ...]
     provenance: Provenance
     parity: tuple[ParityRecord, ...]
     files: Annotated[dict[RelativePath, FileRecord], Meta(min_length=1, max_length=256)]
 
     def __post_init__(self) -> None:
-        if self.default_schedule not in self.schedules:
-            raise ValueError(
-                f"default_schedule {self.default_schedule!r} is not among the schedules {sorted(self.schedules)}"
-            )
+        self._check_graphs()
+        self._check_schedules()
+        self._check_steps()
+        if self.pad.multiple % self.tiles.multiple or self.pad.smallest < self.tiles.smallest:
+            raise ValueError("prepare.pad does not reach the multiple and smallest side that tiles ask for")
+        if (self.reduction is None) != ("reduce" not in self.graphs):
+            raise ValueError("reduction must be there with a graph for reduce, and only then")
+        if self.reduction is not None and self.reduction.preferred <= 2 * self.reduction.reach:
+            raise ValueError("reduction.preferred leaves no core between two reaches")
+
+    def _check_graphs(self) -> None:
+        if set(self.graphs) not in PIPELINES:
+            pipelines = " or ".join(", ".join(sorted(roles)) for roles in PIPELINES)
+            raise ValueError(f"graphs has the roles {sorted(self.graphs)}; expected {pipelines}")
         for role, variants in self.graphs.items():
-            if not variants:
-                raise ValueError(f"graphs.{role} has no precision")
+            if "fp32" not in variants:
+                raise ValueError(f"graphs.{role}.fp32 is missing: parity is judged by it, others stand beside it")
             for precision, graph in variants.items():
                 for name in (graph.file, *graph.external_data):
                     if name not in self.files:
                         raise ValueError(f"graphs.{role}.{precision} names {name!r}, which is not in files")
-        if "fp32" not in self.graphs.get("denoise", {}):
-            raise ValueError("graphs.denoise.fp32 is missing: parity is judged by it, others stand beside it")
-        variance = all("var" in graph.outputs for graph in self.graphs["denoise"].values())
+
+    def _check_schedules(self) -> None:
+        samples = "denoise" in self.graphs
+        if samples != bool(self.schedules):
+            raise ValueError("schedules must be there with a graph for denoise, and only then")
+        if (self.default_schedule in self.schedules) != samples or (not samples and self.default_schedule is not None):
+            raise ValueError(
+                f"default_schedule {self.default_schedule!r} is not among the schedules {sorted(self.schedules)}"
+            )
+        variance = samples and all("var" in graph.outputs for graph in self.graphs["denoise"].values())
         for name, schedule in self.schedules.items():
             if schedule.needs_variance and not variance:
                 raise ValueError(f"schedules.{name} uses a learned variance, but denoise has no output var")
-        resizes = [step.factor for step in self.prepare if isinstance(step, Resize)]
-        if len(resizes) > 1 or (resizes and resizes[0] != self.scale) or (not resizes and self.scale != 1):
-            raise ValueError(f"prepare enlarges by {resizes}, but scale is {self.scale}")
-        if sum(isinstance(step, Pad) for step in self.prepare) != 1 or not isinstance(self.prepare[-1], Pad):
-            raise ValueError("prepare must end with its only pad step")
-        if [type(step) for step in self.finish] != [Crop, Quantize]:
-            raise ValueError("finish must be crop, then quantize")
-        if self.pad.multiple % self.tiles.multiple or self.pad.smallest < self.tiles.smallest:
-            raise ValueError("prepare.pad does not reach the multiple and smallest side that tiles ask for")
+
+    def _check_steps(self) -> None:
+        kinds = [type(step) for step in self.prepare]
+        if kinds not in ([Pad], [Resize, Pad], [MaskOut, Pad]):
+            raise ValueError("prepare must be pad, after one resize or mask_out at most")
+        if self.scale % self.factor or ("decode" not in self.graphs and self.growth != 1):
+            raise ValueError(f"prepare enlarges by {self.factor}, but scale is {self.scale}")
+        if self.masked and (self.scale != 1 or "decode" not in self.graphs):
+            raise ValueError(f"mask_out needs scale 1 and a graph for decode, not scale {self.scale}")
+        if [type(step) for step in self.finish] != [Crop, *([Composite] if self.masked else []), Quantize]:
+            raise ValueError("finish must be crop, composite (after mask_out, and only then), quantize")
 
     @property
     def pad(self) -> Pad:
@@ -262,6 +312,26 @@ class Manifest(Strict, frozen=True, kw_only=True):
     def resize(self) -> Resize | None:
         """The resize step, or None where the network takes the image as it is."""
         return next((step for step in self.prepare if isinstance(step, Resize)), None)
+
+    @property
+    def factor(self) -> int:
+        """How much larger the prepared image is than the given one."""
+        return self.resize.factor if self.resize else 1
+
+    @property
+    def growth(self) -> int:
+        """How much larger the result is than the prepared image: what the role `decode` enlarges."""
+        return self.scale // self.factor
+
+    @property
+    def masked(self) -> bool:
+        """Whether the bundle needs a mask."""
+        return any(isinstance(step, MaskOut) for step in self.prepare)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the prepared image: RGB, and the hole where there is one."""
+        return 4 if self.masked else 3
 
     @property
     def quantize(self) -> Quantize:

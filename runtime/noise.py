@@ -7,23 +7,29 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from lqhq.kernels.noise import STREAMS, normal
+from lqhq.kernels.noise import normal
 from lqhq.runtime.errors import OptionError
 from lqhq.runtime.geometry import Box, Size
 
-__all__ = ["NoiseField"]
+__all__ = ["NoiseField", "row_shapes"]
 
 Array = NDArray[np.float32]
 
 
-class NoiseField:
-    """Standard normals of any box of the canvas. `injected` has `start` `[C, H, W]` and `step` `[rows, C, H, W]`.
+def row_shapes(channels: int, size: Size, rows: int) -> dict[str, tuple[int, ...]]:
+    """The streams of a schedule of so many rows over an image of `size`."""
+    return {"start": (channels, *size), "step": (rows, channels, *size)}
 
-    Injected arrays have the prepared image's size; beyond it (padding) they are zero.
+
+class NoiseField:
+    """Standard normals of any box of the canvas, and of vectors that belong to the whole image.
+
+    `shapes` says which streams there are and what an `injected` array must be: `start` `[C, H, W]` and `step`
+    `[rows, C, H, W]` of the prepared image's size (beyond it, in the padding, they are zero), `prior` `[Z]`.
     """
 
     def __init__(
-        self, *, seed: int, channels: int, size: Size, rows: int, injected: Mapping[str, Array] | None
+        self, *, seed: int, shapes: Mapping[str, tuple[int, ...]], injected: Mapping[str, Array] | None
     ) -> None:
         if not isinstance(seed, int | np.integer) or not 0 <= seed < 1 << 64:
             raise OptionError(
@@ -32,16 +38,15 @@ class NoiseField:
                 expected="a whole number, 0 to 2^64 - 1",
                 mend="Give a seed inside this range.",
             )
-        self._seed, self._channels = int(seed), channels
+        self._seed, self._shapes = int(seed), shapes
         self._injected = injected
-        shapes = {"start": (channels, *size), "step": (rows, channels, *size)}
         for name, array in (injected or {}).items():
             found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-            if name not in STREAMS or found != f"float32 {shapes[name]}" or not np.isfinite(array).all():
+            if name not in shapes or found != f"float32 {shapes[name]}" or not np.isfinite(array).all():
                 raise OptionError(
                     f"noise[{name!r}]",
                     found=found,
-                    expected=f"finite float32 arrays of these shapes: {shapes}",
+                    expected=f"finite float32 arrays of these shapes: {dict(shapes)}",
                     mend="Give standard normal noise of the prepared image's size.",
                 )
 
@@ -53,28 +58,33 @@ class NoiseField:
         """`[C, h, w]` for row `row`."""
         return self._draw("step", row, box)
 
-    def _draw(self, stream: str, row: int, box: Box) -> Array:
+    def prior(self) -> Array:
+        """`[Z]` for the vector that guides the restoration; one for the image, whatever its tiles."""
         if self._injected is None:
-            top, left, height, width = box
-            return normal(
-                seed=self._seed,
-                stream=stream,
-                row=row,
-                channels=self._channels,
-                top=top,
-                left=left,
-                height=height,
-                width=width,
-            )
-        if stream not in self._injected:
-            raise OptionError(
-                "noise",
-                found=f"streams {sorted(self._injected)}",
-                expected=f"also {stream!r}, which this schedule draws",
-                mend="Inject every stream of the schedule, or none.",
-            )
-        source = self._injected[stream] if stream == "start" else self._injected[stream][row]
+            (width,) = self._shapes["prior"]
+            vector: Array = self._normal("prior", 0, 1, Box(0, 0, 1, width))[0, 0]
+            return vector
+        return self._given("prior")
+
+    def _draw(self, stream: str, row: int, box: Box) -> Array:
+        channels = self._shapes["start"][0]
+        if self._injected is None:
+            return self._normal(stream, row, channels, box)
+        source = self._given(stream) if stream == "start" else self._given(stream)[row]
         part = source[:, box.rows, box.columns]
-        out = np.zeros((self._channels, box.height, box.width), np.float32)
+        out = np.zeros((channels, box.height, box.width), np.float32)
         out[:, : part.shape[1], : part.shape[2]] = part
         return out
+
+    def _normal(self, stream: str, row: int, channels: int, box: Box) -> Array:
+        return normal(seed=self._seed, stream=stream, row=row, channels=channels, **box._asdict())
+
+    def _given(self, stream: str) -> Array:
+        if self._injected is None or stream not in self._injected:
+            raise OptionError(
+                "noise",
+                found=f"streams {sorted(self._injected or ())}",
+                expected=f"also {stream!r}, which is drawn here",
+                mend="Inject every stream that is drawn, or none.",
+            )
+        return self._injected[stream]

@@ -15,32 +15,43 @@ from lqhq.runtime.geometry import Box, Size
 from lqhq.runtime.manifest import Manifest
 from lqhq.runtime.resize import enlarge
 
-__all__ = ["PreparedImage"]
+__all__ = ["PreparedImage", "canvas_size"]
 
 
 def _padded(length: int, multiple: int, smallest: int) -> int:
     return -(-max(length, smallest) // multiple) * multiple
 
 
+def canvas_size(size: Size, manifest: Manifest) -> Size:
+    """The padded canvas of an image of `size`."""
+    pad = manifest.pad
+    return Size(*(_padded(length, pad.multiple, pad.smallest) for length in size.scaled(manifest.factor)))
+
+
 def _fold(start: int, count: int, length: int, mode: str) -> NDArray[np.intp]:
-    """Source index of each canvas position: beyond the end it mirrors (without repeating the edge) or repeats it."""
+    """Source index of each canvas position: beyond the end it mirrors, with or without the edge, or repeats it."""
     positions = np.arange(start, start + count)
     if mode == "edge" or length == 1:
         return np.minimum(positions, length - 1)
-    period = 2 * (length - 1)
+    last = 1 if mode == "symmetric" else 0  # the edge pixel comes twice
+    period = 2 * (length - 1 + last)
     folded = positions % period
-    return np.minimum(folded, period - folded)
+    return np.minimum(folded, period - last - folded)
 
 
 class PreparedImage:
-    """A lazy canvas over `image` `[H, W, 1 or 3]` (uint8, uint16, or float32 in [0, 1])."""
+    """A lazy canvas over `image` `[H, W, 1 or 3]` (uint8, uint16, or float32 in [0, 1]), with its `hole` `[H, W]`.
 
-    def __init__(self, image: NDArray[Any], manifest: Manifest) -> None:
-        self._image, self._manifest = image, manifest
-        factor = manifest.resize.factor if manifest.resize else 1
-        self.size = Size(*image.shape[:2]).scaled(factor)  # without padding
-        pad = manifest.pad
-        self.canvas = Size(*(_padded(length, pad.multiple, pad.smallest) for length in self.size))
+    A manifest with the step mask_out needs the hole (bool), others take none.
+    """
+
+    def __init__(self, image: NDArray[Any], manifest: Manifest, hole: NDArray[np.bool_] | None = None) -> None:
+        if (hole is None) == manifest.masked:
+            raise ValueError(f"a hole is {'missing' if hole is None else 'given'}; mask_out {manifest.masked}")
+        self._image, self._manifest, self._hole = image, manifest, hole
+        size = Size(*image.shape[:2])
+        self.size = size.scaled(manifest.factor)  # without padding
+        self.canvas = canvas_size(size, manifest)
 
     def pixels(self, box: Box) -> NDArray[np.float32]:
         """The enlarged image in `[0, 1]`, `[h, w, C]` float32; `box` lies inside `size` (no padding)."""
@@ -53,15 +64,26 @@ class PreparedImage:
         return enlarge(self._image, resize.factor, resize.filter, box) if resize else self._image[box.rows, box.columns]
 
     def read(self, box: Box) -> NDArray[np.float32]:
-        """`[3, h, w]` float32 in the network's range and order; `box` lies inside `canvas`."""
+        """`[C, h, w]` float32 in the network's range and order; `box` lies inside `canvas`.
+
+        C is 3, or 4 with a hole: its pixels are zero, and the last channel is 1 there.
+        """
         mode, spec = self._manifest.pad.mode, self._manifest.pixels
         rows = _fold(box.top, box.height, self.size.height, mode)
         columns = _fold(box.left, box.width, self.size.width, mode)
         top, left = int(rows.min()), int(columns.min())
         real = Box(top, left, int(rows.max()) - top + 1, int(columns.max()) - left + 1)
+        at = None if real == box else ((rows - top)[:, None], (columns - left)[None, :])
         part = self._raw(real)
-        if real != box:
-            part = part[(rows - top)[:, None], (columns - left)[None, :]]
-        return tensor_from_pixels(
-            part, full_scale=FULL_SCALE[self._image.dtype.name], value_range=spec.range, order=spec.order
+        tensor = tensor_from_pixels(
+            part if at is None else part[at],
+            full_scale=FULL_SCALE[self._image.dtype.name],
+            value_range=spec.range,
+            order=spec.order,
         )
+        if self._hole is None:
+            return tensor
+        hole = self._hole[real.rows, real.columns]
+        hole = hole if at is None else hole[at]
+        tensor[:, hole] = 0
+        return np.concatenate([tensor, hole[None].astype(np.float32)])

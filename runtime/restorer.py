@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, get_args
@@ -10,18 +12,23 @@ from typing import Any, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from lqhq.kernels.pack_pixels import FULL_SCALE
 from lqhq.runtime.alpha import bleed, constant_value, join_alpha, split_alpha
 from lqhq.runtime.autotile import Choice, choose_tiles, default_budget
 from lqhq.runtime.bundle import Bundle, open_bundle
 from lqhq.runtime.colour import ColourFix, fix_colour
 from lqhq.runtime.driver import drive
 from lqhq.runtime.engines import open_session
-from lqhq.runtime.errors import ImageError, OptionError
+from lqhq.runtime.errors import OptionError
+from lqhq.runtime.geometry import Size
+from lqhq.runtime.guided import guided
+from lqhq.runtime.image_array import check_image
 from lqhq.runtime.job import Job
 from lqhq.runtime.machine import cpu_count
-from lqhq.runtime.noise import NoiseField
-from lqhq.runtime.prepare import PreparedImage
+from lqhq.runtime.manifest import Manifest
+from lqhq.runtime.mask import hole_of, require_mask
+from lqhq.runtime.noise import NoiseField, row_shapes
+from lqhq.runtime.prepare import PreparedImage, canvas_size
+from lqhq.runtime.sampling import sampling
 from lqhq.runtime.schedule import Schedule
 from lqhq.runtime.session import Session
 from lqhq.runtime.sink import ImageSink
@@ -35,12 +42,25 @@ Progress = Callable[[int, int], None]
 Image = NDArray[Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """How one request is run: what all its planes share."""
+
+    schedule: Schedule | None
+    choice: Choice
+    blend: str
+    prior: str
+    seed: int
+    noise: Mapping[str, NDArray[np.float32]] | None
+    hole: NDArray[np.bool_] | None
+
+
 class Restorer:
     """An opened bundle on one device. Close it, or use it in a `with` statement. One thread at a time."""
 
-    def __init__(self, bundle: Bundle, session: Session) -> None:
+    def __init__(self, bundle: Bundle, sessions: Mapping[str, Session]) -> None:
         self.bundle = bundle
-        self._session = session
+        self._sessions = sessions  # by role
 
     @classmethod
     def open(
@@ -58,21 +78,29 @@ class Restorer:
         `BundleError`, `EngineError`, or `OptionError` for a precision that the bundle does not hold.
         """
         opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-        variants = opened.manifest.graphs["denoise"]
-        if precision not in variants:
-            raise OptionError(
-                "precision",
-                found=repr(precision),
-                expected=f"one of {', '.join(sorted(variants))}",
-                mend="Export the checkpoint again with this --precision, or leave it out.",
-            )
-        path = opened.path(variants[precision].file)
-        return cls(
-            opened, open_session(engine, path, device=device, threads=cpu_count() if threads is None else threads)
-        )
+        graphs = {
+            role: next((graph for name, graph in variants.items() if name == precision), None)
+            for role, variants in opened.manifest.graphs.items()
+        }
+        threads = cpu_count() if threads is None else threads
+        with ExitStack() as opening:
+            sessions: dict[str, Session] = {}
+            for role, graph in graphs.items():
+                if graph is None:
+                    raise OptionError(
+                        "precision",
+                        found=repr(precision),
+                        expected=f"one of {', '.join(sorted(opened.manifest.graphs[role]))}",
+                        mend="Export the checkpoint again with this --precision, or leave it out.",
+                    )
+                session = open_session(engine, opened.path(graph.file), device=device, threads=threads)
+                sessions[role] = opening.enter_context(session)
+            opening.pop_all()
+        return cls(opened, sessions)
 
     def close(self) -> None:
-        self._session.close()
+        for session in self._sessions.values():
+            session.close()
 
     def __enter__(self) -> Self:
         return self
@@ -82,23 +110,28 @@ class Restorer:
     ) -> None:
         self.close()
 
-    def schedule(self, name: str | Schedule | None) -> Schedule:
+    def schedule(self, name: str | Schedule | None) -> Schedule | None:
         """The schedule of that name, or the bundle's default. A `Schedule` is taken as it is.
 
-        Raises `OptionError` for an unknown name, or one whose noise is learned where the graph gives no variance.
+        None where the bundle's graphs restore at once. Raises `OptionError` for an unknown name, or one whose noise is
+        learned where the graph gives no variance.
         """
-        schedules = self.bundle.manifest.schedules
+        manifest = self.bundle.manifest
+        if "denoise" not in manifest.graphs:
+            if name is not None:
+                raise _foreign(manifest, "schedule", name)
+            return None
         if not isinstance(name, Schedule):
-            name = self.bundle.manifest.default_schedule if name is None else name
-            if name not in schedules:
+            name = manifest.default_schedule if name is None else name
+            if name not in manifest.schedules:
                 raise OptionError(
                     "schedule",
                     found=repr(name),
-                    expected=f"one of {', '.join(sorted(schedules))}",
+                    expected=f"one of {', '.join(sorted(manifest.schedules))}",
                     mend="`lqhq inspect` lists the schedules of a bundle.",
                 )
-            return schedules[name]
-        if name.needs_variance and "var" not in self.bundle.manifest.graphs["denoise"]["fp32"].outputs:
+            return manifest.schedules[name]
+        if name.needs_variance and "var" not in manifest.graphs["denoise"]["fp32"].outputs:
             raise OptionError(
                 "schedule",
                 found="rows with log_sigma",
@@ -106,6 +139,13 @@ class Restorer:
                 mend="Build the schedule with a fixed variance.",
             )
         return name
+
+    def check(self, *, masked: bool, schedule: str | None, blend: str | None, prior: str | None) -> None:
+        """Raise `OptionError` for what `restore` would refuse on any image; `masked` says that there are masks."""
+        require_mask(self.bundle.manifest, given=masked)
+        self.schedule(schedule)
+        self._blend(blend)
+        self._prior(prior)
 
     def plan(
         self,
@@ -118,19 +158,19 @@ class Restorer:
         memory: int | None = None,
     ) -> Choice:
         """The tiles that `restore` would use for `image`, and why. Raises as `restore` does."""
-        _check_image(image)
-        source = PreparedImage(split_alpha(image)[0], self.bundle.manifest)
+        check_image(image)
+        manifest, chosen = self.bundle.manifest, self.schedule(schedule)
         height, width, channels = image.shape
         # Image and result; a colour fix makes the result anew; alpha is filled in floats before the network runs.
-        held = image.nbytes + 2 * source.size.pixels * channels * image.dtype.itemsize
+        held = image.nbytes + 2 * height * width * manifest.scale**2 * channels * image.dtype.itemsize
         held += BLEED_BYTES * height * width if channels % 2 == 0 else 0
         return choose_tiles(
-            self.bundle.manifest,
-            source.canvas,
+            manifest,
+            canvas_size(Size(height, width), manifest),
             tile="auto" if tile is None else int(tile) if isinstance(tile, np.integer) else tile,
             overlap=overlap,
             blend=self._blend(blend),
-            depth=self.schedule(schedule).depth,
+            depth=chosen.depth if chosen else 0,
             held_bytes=held,
             budget_bytes=default_budget() if memory is None else memory,
         )
@@ -149,6 +189,7 @@ class Restorer:
         overlap: int | None = None,
         blend: str | None = None,
         memory: int | None = None,
+        prior: str | None = None,
         color_fix: str = "none",
         progress: Progress | None = None,
         cancel: Callable[[], bool] | None = None,
@@ -160,22 +201,35 @@ class Restorer:
         `noise` replaces it by arrays (`start` `[3, H', W']`, `step` `[rows, 3, H', W']`, N(0, 1), of the prepared
         image's size). `tile` (a side, or "auto") and `overlap` are pixels of the prepared image; `blend` is "final" or
         "each"; `memory` is the budget in bytes. `color_fix` is "none", "wavelet" or "adain". `progress(done, total)`
-        counts network calls. `mask`, `prompt` and `strength` are for bundles that take them; this release reads none.
+        counts network calls.
+
+        `mask` `[H, W]` or `[H, W, 1]` is for bundles that fill holes, which need it: what is above zero is the hole,
+        the rest of the image is kept. `prior` is for bundles whose restoration is guided by a vector: "image" (one for
+        all tiles; the default) or "tile" (each tile its own); their noise is `prior` `[Z]`. They take no schedule.
+        `prompt` and `strength` are for bundles that take them; this release reads none.
 
         Raises `ImageError`, `OptionError`, `LimitError`, `EngineError`, `CancelledError`.
         """
-        self._refuse_foreign(mask=mask, prompt=prompt, strength=strength)
+        self._refuse_foreign(prompt=prompt, strength=strength)
         fix = _colour_fix(color_fix)
-        choice = self.plan(image, schedule=schedule, tile=tile, overlap=overlap, blend=blend, memory=memory)
+        run = _Run(
+            schedule=self.schedule(schedule),
+            choice=self.plan(image, schedule=schedule, tile=tile, overlap=overlap, blend=blend, memory=memory),
+            blend=self._blend(blend),
+            prior=self._prior(prior),
+            seed=seed,
+            noise=noise,
+            hole=hole_of(mask, image, self.bundle.manifest),
+        )
         colour, alpha = split_alpha(image)
         flat = None if alpha is None else constant_value(alpha)
         planes = [colour if alpha is None else bleed(colour, alpha)]
         planes += [alpha] if alpha is not None and flat is None else []
         results = []
         for index, plane in enumerate(planes):  # one after the other: two at once would take twice the memory
-            source = PreparedImage(plane, self.bundle.manifest)
-            job = self._job(source, plane, self.schedule(schedule), choice, self._blend(blend), seed, noise)
-            drive([job], self._session, progress=_part(progress, index, len(planes)), cancel=cancel)
+            source = PreparedImage(plane, self.bundle.manifest, run.hole)
+            job = self._job(source, plane, run)
+            drive([job], self._sessions, progress=_part(progress, index, len(planes)), cancel=cancel)
             result = job.result()
             results.append(fix_colour(fix, result, source.pixels) if fix and index == 0 else result)
         if alpha is None:
@@ -184,36 +238,60 @@ class Restorer:
             results.append(np.full((*results[0].shape[:2], 1), flat, alpha.dtype))
         return join_alpha(*results)
 
-    def _job(
-        self,
-        source: PreparedImage,
-        plane: Image,
-        schedule: Schedule,
-        choice: Choice,
-        blend: str,
-        seed: int,
-        noise: Mapping[str, NDArray[np.float32]] | None,
-    ) -> Job:
-        manifest, rows = self.bundle.manifest, len(schedule.rows)
-        return Job(
-            source,
-            schedule=schedule,
-            plan=choice.plan,
-            blend=blend,
-            noise=NoiseField(seed=seed, channels=CHANNELS, size=source.size, rows=rows, injected=noise),
-            sink=ImageSink(source.size, channels=plane.shape[2], dtype=plane.dtype, manifest=manifest),
+    def _job(self, source: PreparedImage, plane: Image, run: _Run) -> Job:
+        manifest = self.bundle.manifest
+        sink = ImageSink(
+            source.size.scaled(manifest.growth),
+            channels=plane.shape[2],
+            dtype=plane.dtype,
+            manifest=manifest,
+            given=plane if manifest.masked else None,
+            hole=run.hole,
         )
+        shapes = self._streams(source.size, run.schedule)
+        noise = NoiseField(seed=run.seed, shapes=shapes, injected=run.noise)
+        plan, schedule, reduction = run.choice.plan, run.schedule, run.choice.reduction
+        if schedule is not None:
+            return Job(
+                sampling(source, schedule=schedule, plan=plan, blend=run.blend, noise=noise, sink=sink),
+                sink,
+            )
+        assert reduction is not None  # a manifest without schedules has it
+        stages = guided(
+            source,
+            prior=run.prior,
+            plan=plan,
+            reduction=reduction,
+            multiple=manifest.tiles.multiple,
+            growth=manifest.growth,
+            noise=noise,
+            sink=sink,
+        )
+        return Job(stages, sink)
+
+    def _streams(self, size: Size, schedule: Schedule | None) -> dict[str, tuple[int, ...]]:
+        """The noise that one plane of `size` draws."""
+        if schedule is not None:
+            return row_shapes(CHANNELS, size, len(schedule.rows))
+        width = self.bundle.manifest.graphs["encode"]["fp32"].inputs["noise"].shape[1]
+        assert isinstance(width, int)  # the role's contract was checked when the bundle was opened
+        return {"prior": (width,)}
+
+    def _prior(self, prior: str | None) -> str:
+        manifest = self.bundle.manifest
+        if prior is not None and "encode" not in manifest.graphs:
+            raise _foreign(manifest, "prior", prior)
+        if prior not in (None, "image", "tile"):
+            raise OptionError(
+                "prior", found=repr(prior), expected="'image' or 'tile'", mend="Leave it out: one for the image."
+            )
+        return prior or "image"
 
     def _refuse_foreign(self, **given: object) -> None:
         """Options of the design that no bundle of this release takes."""
         for name, value in given.items():
             if value is not None:
-                raise OptionError(
-                    name,
-                    found="a mask" if name == "mask" else repr(value),
-                    expected=f"none: {self.bundle.manifest.name!r} takes no {name}",
-                    mend="Leave it out, or use a bundle that takes it (`lqhq inspect` says).",
-                )
+                raise _foreign(self.bundle.manifest, name, value)
 
     def _blend(self, blend: str | None) -> str:
         blend = self.bundle.manifest.tiles.blend if blend is None else blend
@@ -221,7 +299,23 @@ class Restorer:
             raise OptionError(
                 "blend", found=repr(blend), expected="'each' or 'final'", mend="Leave it out for the bundle's own."
             )
+        if blend == "each" and "denoise" not in self.bundle.manifest.graphs:
+            raise OptionError(
+                "blend",
+                found="'each'",
+                expected="'final': this bundle restores in one step",
+                mend="Leave it out; there is nothing to blend in between.",
+            )
         return blend
+
+
+def _foreign(manifest: Manifest, name: str, value: object) -> OptionError:
+    return OptionError(
+        name,
+        found=repr(value),
+        expected=f"none: {manifest.name!r} takes no {name}",
+        mend="Leave it out, or use a bundle that takes it (`lqhq inspect` says).",
+    )
 
 
 def _colour_fix(kind: str) -> ColourFix | None:
@@ -245,28 +339,3 @@ def _part(progress: Progress | None, index: int, count: int) -> Progress | None:
     if progress is None or count == 1:
         return progress
     return lambda done, total: progress(index * total + done, count * total)
-
-
-def _check_image(image: Image) -> None:
-    if not isinstance(image, np.ndarray) or image.dtype.name not in FULL_SCALE:
-        found = f"{image.dtype} array" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ImageError(
-            "image",
-            found=found,
-            expected="a NumPy array of uint8, uint16, or float32 in [0, 1]",
-            mend="Convert it: numpy.asarray(image), then .astype.",
-        )
-    if image.ndim != 3 or not 1 <= image.shape[2] <= 4 or 0 in image.shape:
-        raise ImageError(
-            "image",
-            found=f"shape {image.shape}",
-            expected="[H, W, C] with C from 1 to 4 and no empty side",
-            mend="Add the channel axis: image[:, :, None].",
-        )
-    if image.dtype == np.float32 and not (np.isfinite(image).all() and 0 <= image.min() <= image.max() <= 1):
-        raise ImageError(
-            "image",
-            found=f"float32 from {image.min()} to {image.max()}",
-            expected="values in [0, 1]",
-            mend="Scale it, or give uint8 or uint16.",
-        )

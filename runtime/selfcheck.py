@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -13,25 +14,33 @@ from lqhq.runtime.bundle import Bundle
 from lqhq.runtime.engines import open_session
 from lqhq.runtime.golden_file import read_golden, unusable
 from lqhq.runtime.machine import cpu_count
+from lqhq.runtime.manifest import Role, Tensor
 from lqhq.runtime.parity import FINISHED, FORWARD, MOST_CHANGED, Case, Report, compare
 from lqhq.runtime.restorer import Restorer
 
-__all__ = ["DENOISE_GOLDENS", "IMAGE_GOLDEN", "replay"]
+__all__ = ["IMAGE_GOLDEN", "compare_outputs", "replay", "role_golden"]
 
-DENOISE_GOLDENS = "goldens/denoise.npz"  # <case>.state, <case>.t, <case>.pred
-IMAGE_GOLDEN = "goldens/image.npz"  # image, hq, schedule, changed (share of values that may differ), start, step
-# Kind and number of axes of every array, by the last part of its name.
-ARRAYS = {
-    "state": (np.float32, 4),
-    "t": (np.float32, 1),
-    "pred": (np.float32, 4),
+Arrays = Mapping[str, NDArray[Any]]
+
+IMAGE_GOLDEN = "goldens/image.npz"  # as in IMAGE_ARRAYS
+# Kind and number of axes of every array. `changed` is the share of values that may differ; what a bundle does not
+# need (a mask, a schedule, a stream of noise) is not there.
+IMAGE_ARRAYS: dict[str, tuple[type[np.generic], int]] = {
     "image": (np.uint8, 3),
     "hq": (np.uint8, 3),
+    "changed": (np.float64, 0),
+    "mask": (np.uint8, 2),
+    "schedule": (np.str_, 0),
     "start": (np.float32, 3),
     "step": (np.float32, 4),
-    "changed": (np.float64, 0),
-    "schedule": (np.str_, 0),
+    "prior": (np.float32, 1),
 }
+STREAMS = ("start", "step", "prior")
+
+
+def role_golden(role: str) -> str:
+    """The file of a role's goldens: `<case>.<input or output>` for each of its tensors."""
+    return f"goldens/{role}.npz"
 
 
 def replay(bundle: Bundle, *, threads: int | None = None) -> Report:
@@ -41,50 +50,84 @@ def replay(bundle: Bundle, *, threads: int | None = None) -> Report:
     does not run, `OptionError` for a number of threads that the engine does not take.
     """
     threads = cpu_count() if threads is None else threads
-    return Report(cases=(*_roles(bundle, threads), *_finished(bundle, threads)))
+    cases: list[Case] = []
+    for role in bundle.manifest.graphs:
+        cases += _role(bundle, role, threads)
+    return Report(cases=(*cases, *_finished(bundle, threads)))
 
 
-def _roles(bundle: Bundle, threads: int) -> list[Case]:
-    arrays = _arrays(bundle, DENOISE_GOLDENS)
+def compare_outputs(
+    role: str, outputs: Mapping[str, Tensor], batch: str, found: Arrays, wanted: Arrays, *, peak: float
+) -> Iterator[Case]:
+    """One case per output of one call; `batch` names the call, `peak` is the width of the pixel range."""
+    for name, tensor in outputs.items():
+        # A vector has no range that is known beforehand: its PSNR is over the reference's own.
+        width = peak if len(tensor.shape) == 4 else float(np.abs(wanted[name]).max(initial=0.0)) or 1.0
+        case = batch if len(outputs) == 1 else f"{batch}, {name}"
+        yield compare(role, case, found[name], wanted[name], peak=width, tolerance=FORWARD)
+
+
+def _role(bundle: Bundle, role: Role, threads: int) -> list[Case]:
+    file, graph = role_golden(role), bundle.manifest.graphs[role]["fp32"]
+    arrays = _arrays(bundle, file)
     if not arrays:
-        raise unusable(DENOISE_GOLDENS, "no array")
+        raise unusable(file, "no array")
     low, high = bundle.manifest.pixels.range
-    graph = bundle.path(bundle.manifest.graphs["denoise"]["fp32"].file)
-    cases = []
-    with open_session("onnx", graph, device="cpu", threads=threads) as session:
+    cases: list[Case] = []
+    with open_session("onnx", bundle.path(graph.file), device="cpu", threads=threads) as session:
         for name in dict.fromkeys(key.partition(".")[0] for key in arrays):
-            state, t, pred = (_member(arrays, DENOISE_GOLDENS, f"{name}.{part}") for part in ("state", "t", "pred"))
-            found = session.run({"state": state, "t": t})["pred"]
-            shape = "x".join(map(str, state.shape))
-            cases.append(compare("denoise", shape, found, pred, peak=high - low, tolerance=FORWARD))
+            feed, wanted = (
+                {
+                    key: _member(arrays, file, f"{name}.{key}", np.dtype(tensor.dtype).type, len(tensor.shape))
+                    for key, tensor in tensors.items()
+                }
+                for tensors in (graph.inputs, graph.outputs)
+            )
+            batch = "x".join(map(str, next(iter(feed.values())).shape))
+            cases += compare_outputs(role, graph.outputs, batch, session.run(feed), wanted, peak=high - low)
     return cases
 
 
 def _finished(bundle: Bundle, threads: int) -> list[Case]:
     arrays = _arrays(bundle, IMAGE_GOLDEN)
-    image, hq, name, share = (_member(arrays, IMAGE_GOLDEN, key) for key in ("image", "hq", "schedule", "changed"))
-    changed = float(share)
+    found = {
+        key: _member(arrays, IMAGE_GOLDEN, key, *IMAGE_ARRAYS[key])
+        for key in IMAGE_ARRAYS
+        if key in ("image", "hq", "changed") or key in arrays
+    }
+    changed = float(found["changed"])
     if not (math.isfinite(changed) and 0 <= changed <= MOST_CHANGED):
         raise unusable(IMAGE_GOLDEN, f"changed {changed}, which must be 0 to {MOST_CHANGED}")
-    if str(name) not in bundle.manifest.schedules:
-        raise unusable(IMAGE_GOLDEN, f"the schedule {str(name)[:80]!r}, which the bundle has not")
-    noise: dict[str, NDArray[Any]] = {
-        key: _member(arrays, IMAGE_GOLDEN, key) for key in ("start", "step") if key in arrays
-    }
+    noise = {key: found[key] for key in STREAMS if key in found}
+    image, hq, schedule = found["image"], found["hq"], _schedule(bundle, found)
     with Restorer.open(bundle, threads=threads) as restorer:
-        found = restorer.restore(image, schedule=str(name), noise=noise or None, tile=1 << 16, overlap=0)
-    case = f"{image.shape[0]}x{image.shape[1]}, {name}"
-    ours, reference = (np.moveaxis(array, -1, 0) for array in (found, hq))
+        ours = restorer.restore(
+            image, mask=found.get("mask"), schedule=schedule, noise=noise or None, tile=1 << 16, overlap=0
+        )
+    case = ", ".join(filter(None, (f"{image.shape[0]}x{image.shape[1]}", schedule)))
     tolerance = msgspec.structs.replace(FINISHED, changed=changed)  # as this network's sensitivity demands
-    return [compare("image", case, ours, reference, peak=255, tolerance=tolerance)]
+    planes = (np.moveaxis(array, -1, 0) for array in (ours, hq))
+    return [compare("image", case, *planes, peak=255, tolerance=tolerance)]
 
 
-def _member(arrays: dict[str, NDArray[Any]], file: str, key: str) -> NDArray[Any]:
+def _schedule(bundle: Bundle, found: Arrays) -> str | None:
+    """The stored schedule's name; None in a bundle without schedules."""
+    schedules = bundle.manifest.schedules
+    if not schedules and "schedule" not in found:
+        return None
+    if "schedule" not in found:
+        raise unusable(IMAGE_GOLDEN, "no array 'schedule'")
+    name = str(found["schedule"])
+    if name not in schedules:
+        raise unusable(IMAGE_GOLDEN, f"the schedule {name[:80]!r}, which the bundle has not")
+    return name
+
+
+def _member(arrays: Mapping[str, NDArray[Any]], file: str, key: str, kind: type[np.generic], axes: int) -> NDArray[Any]:
     """An array by name, of the kind and axes that it must have."""
     if key not in arrays:
         raise unusable(file, f"no array {key[:80]!r}")
     array = arrays[key]
-    kind, axes = ARRAYS[key.rpartition(".")[2]]
     if not np.issubdtype(array.dtype, kind) or array.ndim != axes:
         raise unusable(file, f"{key[:80]!r} of {array.dtype.str} with {array.ndim} axes")
     return array

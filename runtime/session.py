@@ -9,7 +9,9 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Feed", "Fetch", "Session"]
+from lqhq.runtime.errors import EngineError
+
+__all__ = ["Feed", "Fetch", "Session", "fetched"]
 
 Feed = Mapping[str, NDArray[np.float32]]
 Fetch = dict[str, NDArray[np.float32]]
@@ -29,3 +31,19 @@ class Session(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+def fetched(role: str, fetch: Fetch, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Output `name` of a graph that ran for one sample, without the batch axis.
+
+    Raises `EngineError` where it is missing or its shape is not `shape`.
+    """
+    if name not in fetch or fetch[name].shape[1:] != shape:
+        raise EngineError(
+            role,
+            found=f"outputs { {key: array.shape for key, array in fetch.items()} }",
+            expected=f"{name} of shape {(1, *shape)}",
+            mend="The bundle's graph does not give what its manifest says; export the checkpoint again.",
+        )
+    sample: NDArray[np.float32] = fetch[name][0]
+    return sample

@@ -16,10 +16,23 @@ __all__ = ["ImageSink"]
 
 
 class ImageSink:
-    """Collects rows `[3, n, W]` in the network's range into `image` `[H, W, channels]` of `dtype`."""
+    """Collects rows `[3, n, W]` in the network's range into `image` `[H, W, channels]` of `dtype`.
 
-    def __init__(self, size: Size, *, channels: int, dtype: np.dtype[Any], manifest: Manifest) -> None:
+    Outside a `hole` `[H, W]` (bool) the pixels of `given`, an image like the result, are kept as they are.
+    """
+
+    def __init__(
+        self,
+        size: Size,
+        *,
+        channels: int,
+        dtype: np.dtype[Any],
+        manifest: Manifest,
+        given: NDArray[Any] | None = None,
+        hole: NDArray[np.bool_] | None = None,
+    ) -> None:
         self._size, self._manifest = size, manifest
+        self._given, self._hole = given, hole
         self.image: NDArray[Any] = np.empty((*size, channels), dtype)
 
     def rows(self, top: int, rows: NDArray[np.float32]) -> None:
@@ -43,4 +56,7 @@ class ImageSink:
                 expected="finite pixels",
                 mend="Run `lqhq parity` on this bundle; the checkpoint or its conversion is at fault.",
             ) from error
-        self.image[top : top + kept.shape[1]] = pixels
+        part = slice(top, top + kept.shape[1])
+        if self._given is not None and self._hole is not None:
+            pixels = np.where(self._hole[part, :, None], pixels, self._given[part])
+        self.image[part] = pixels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from lqhq.runtime.errors import OptionError
 from lqhq.runtime.geometry import Box, Size
@@ -28,10 +29,29 @@ class TilePlan:
         row, column = divmod(index, len(self.lefts))
         return Box(self.tops[row], self.lefts[column], *self.tile)
 
+    def scaled(self, factor: int) -> TilePlan:
+        """The same boxes on a canvas `factor` times as large."""
+        tops, lefts = (tuple(start * factor for start in starts) for starts in (self.tops, self.lefts))
+        return TilePlan(self.canvas.scaled(factor), self.tile.scaled(factor), self.overlap * factor, tops, lefts)
+
+    def core(self, index: int, *, multiple: int) -> Box:
+        """The part of box `index` that is its own: cores cut overlaps in the middle, and cover the canvas once."""
+        row, column = divmod(index, len(self.lefts))
+        top, bottom = _core(self.tops, row, self.tile.height, self.canvas.height, multiple)
+        left, right = _core(self.lefts, column, self.tile.width, self.canvas.width, multiple)
+        return Box(top, left, bottom - top, right - left)
+
     @property
     def overhead(self) -> float:
         """Pixels run for each pixel of the canvas; 1.0 is untiled."""
         return len(self) * self.tile.pixels / self.canvas.pixels
+
+
+def _core(starts: tuple[int, ...], at: int, side: int, length: int, multiple: int) -> tuple[int, int]:
+    """First and last of the core along one axis, at multiples of `multiple`."""
+    cuts = [(right + left + side) // 2 // multiple * multiple for left, right in pairwise(starts)]
+    edges = [0, *cuts, length]
+    return edges[at], edges[at + 1]
 
 
 def _starts(length: int, tile: int, overlap: int) -> tuple[int, ...]:

@@ -76,6 +76,7 @@ def tiny_manifest(scale: int, files: dict[str, m.FileRecord]) -> dict[str, Any]:
         inputs={"state": image, "t": m.Tensor(dtype="float32", shape=("N",), per="sample")},
         outputs={"pred": image},
         pred="x0",
+        memory=m.Memory(fixed=1 << 20, per_pixel=64.0),
     )
     resize = () if scale == 1 else (m.Resize(filter="bicubic", factor=scale),)
     return {
@@ -92,7 +93,6 @@ def tiny_manifest(scale: int, files: dict[str, m.FileRecord]) -> dict[str, Any]:
         "tiles": m.TileHints(
             multiple=4, smallest=8, preferred=32, overlap=8, blend="final", deviations=("zero padding: 1 px",)
         ),
-        "memory": m.Memory(fixed=1 << 20, per_pixel=64.0),
         "licences": (
             m.Licence(part="base", licence="CC0-1.0", attribution="made by a test"),
             m.Licence(part="adapter", licence="unknown"),
@@ -128,6 +128,122 @@ def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+def guided_graphs(folder: Path, *, channels: int, growth: int) -> None:
+    """Write the roles of a guided restoration: sums of blur(lq), their mean plus half the noise, blur(lq) times that.
+
+    Zero padding of 1; `hq` is `growth` times as large, by repeating pixels.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    def weight(count: int) -> np.ndarray:
+        return np.ascontiguousarray(np.broadcast_to(BLUR, (count, 1, 3, 3)))
+
+    node = helper.make_node
+    scales = np.float32([1, 1, growth, growth])
+    lq = ["N", channels, "H", "W"]
+    high, wide = (f"{growth}{axis}" if growth > 1 else axis for axis in "HW")
+    vector = ["N", channels]
+    roles: dict[str, tuple[list[Any], dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+        "reduce": (
+            [
+                node("Conv", ["lq", "weight"], ["blurred"], pads=[1, 1, 1, 1], group=channels),
+                node("Mul", ["blurred", "mask"], ["masked"]),
+                node("ReduceSum", ["masked", "axes"], ["sums"], keepdims=0),
+                node("ReduceSum", ["mask", "axes"], ["count"], keepdims=0),
+            ],
+            {"weight": weight(channels), "axes": np.int64([2, 3])},
+            {"lq": lq, "mask": ["N", 1, "H", "W"]},
+            {"sums": vector, "count": ["N", 1]},
+        ),
+        "encode": (
+            [node("Mul", ["noise", "half"], ["drawn"]), node("Add", ["pooled", "drawn"], ["cond"])],
+            {"half": np.float32([0.5])},
+            {"pooled": vector, "noise": vector},
+            {"cond": vector},
+        ),
+        "decode": (
+            [
+                node("Slice", ["lq", "zero", "three", "one"], ["rgb"]),
+                node("Slice", ["cond", "zero", "three", "one"], ["gain"]),
+                node("Unsqueeze", ["gain", "axes"], ["gain_nchw"]),
+                node("Conv", ["rgb", "weight"], ["blurred"], pads=[1, 1, 1, 1], group=3),
+                node("Mul", ["blurred", "gain_nchw"], ["small"]),
+                node(
+                    "Resize",
+                    ["small", "", "scales"],
+                    ["hq"],
+                    mode="nearest",
+                    coordinate_transformation_mode="asymmetric",
+                    nearest_mode="floor",
+                ),
+            ],
+            {
+                "weight": weight(3),
+                "axes": np.int64([2, 3]),
+                "zero": np.int64([0]),
+                "three": np.int64([3]),
+                "one": np.int64([1]),
+                "scales": scales,
+            },
+            {"lq": lq, "cond": vector},
+            {"hq": ["N", 3, high, wide]},
+        ),
+    }
+    for role, (nodes, constants, inputs, outputs) in roles.items():
+        values = [
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in side.items()]
+            for side in (inputs, outputs)
+        ]
+        fixed = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+        graph = helper.make_graph(nodes, role, *values, fixed)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+        onnx.checker.check_model(model, full_check=True)
+        onnx.save_model(model, folder / f"{role}.fp32.onnx")
+
+
+def guided_fields(*, channels: int, growth: int) -> dict[str, Any]:
+    """The fields of a manifest over the guided graphs that differ from the tiny one's."""
+    image = m.Tensor(dtype="float32", shape=("N", channels, "H", "W"))
+    mask = m.Tensor(dtype="float32", shape=("N", 1, "H", "W"))
+    vector = m.Tensor(dtype="float32", shape=("N", channels), per="image")
+    high, wide = (f"{growth}{axis}" if growth > 1 else axis for axis in "HW")
+    hq = m.Tensor(dtype="float32", shape=("N", 3, high, wide))
+    count = m.Tensor(dtype="float32", shape=("N", 1), per="image")
+    sides = {
+        "reduce": ({"lq": image, "mask": mask}, {"sums": vector, "count": count}),
+        "encode": ({"pooled": vector, "noise": vector}, {"cond": vector}),
+        "decode": ({"lq": image, "cond": vector}, {"hq": hq}),
+    }
+    memory = m.Memory(fixed=1 << 20, per_pixel=64.0)
+    graphs = {
+        role: {"fp32": m.Graph(file=f"graphs/{role}.fp32.onnx", inputs=inputs, outputs=outputs, memory=memory)}
+        for role, (inputs, outputs) in sides.items()
+    }
+    masked = channels == 4
+    return {
+        "name": "guided",
+        "family": "guided",
+        "task": "inpainting" if masked else "restoration" if growth == 1 else "super-resolution",
+        "scale": growth,
+        "pixels": m.Pixels(range=(0.0, 1.0), order="rgb"),
+        "graphs": graphs,
+        "schedules": {},
+        "default_schedule": None,
+        "prepare": (
+            *((m.MaskOut(),) if masked else ()),
+            m.Pad(mode="symmetric" if masked else "reflect", multiple=4, smallest=4),
+        ),
+        "finish": (
+            m.Crop(),
+            *((m.Composite(),) if masked else ()),
+            m.Quantize(mode="truncate" if masked else "round"),
+        ),
+        "tiles": m.TileHints(multiple=4, smallest=4, preferred=16, overlap=8, blend="final"),
+        "reduction": m.Reduction(reach=1, preferred=16),
+    }
+
+
 @pytest.fixture
 def tiny_bundle(tmp_path: Path) -> Callable[..., Path]:
     """A function that writes a tiny valid bundle and returns its folder.
@@ -140,21 +256,34 @@ def tiny_bundle(tmp_path: Path) -> Callable[..., Path]:
         root = tmp_path / folder
         (root / "graphs").mkdir(parents=True)
         tiny_graph(root / "graphs/denoise.fp32.onnx", external=external)
-        files = {
-            path.relative_to(root).as_posix(): m.FileRecord(
-                sha256=hashlib.sha256(path.read_bytes()).hexdigest(), bytes=path.stat().st_size
-            )
-            for path in sorted(root.rglob("*"))
-            if path.is_file()
-        }
-        # Encoded from a plain dict, so that even a manifest which refuses to be constructed can be written.
-        fields = {
-            "format": "lqhq-bundle",
-            "version": m.VERSION,
-            **tiny_manifest(scale, files),
-            **fields,
-        }
-        (root / "manifest.json").write_bytes(msgspec.json.format(msgspec.json.encode(fields), indent=1))
-        return root
+        return write_manifest(root, scale, fields)
 
     return build
+
+
+@pytest.fixture
+def guided_bundle(tmp_path: Path) -> Callable[..., Path]:
+    """As `tiny_bundle`, for the roles reduce, encode and decode: `guided_bundle(folder, masked=False, growth=1)`."""
+
+    def build(folder: str = "guided", *, masked: bool = False, growth: int = 1, **fields: Any) -> Path:
+        root = tmp_path / folder
+        (root / "graphs").mkdir(parents=True)
+        channels = 4 if masked else 3
+        guided_graphs(root / "graphs", channels=channels, growth=growth)
+        return write_manifest(root, growth, guided_fields(channels=channels, growth=growth) | fields)
+
+    return build
+
+
+def write_manifest(root: Path, scale: int, fields: dict[str, Any]) -> Path:
+    """Encoded from a plain dict, so that even a manifest which refuses to be constructed can be written."""
+    files = {
+        path.relative_to(root).as_posix(): m.FileRecord(
+            sha256=hashlib.sha256(path.read_bytes()).hexdigest(), bytes=path.stat().st_size
+        )
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+    whole = {"format": "lqhq-bundle", "version": m.VERSION, **tiny_manifest(scale, files), **fields}
+    (root / "manifest.json").write_bytes(msgspec.json.format(msgspec.json.encode(whole), indent=1))
+    return root

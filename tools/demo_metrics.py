@@ -1,8 +1,10 @@
-"""How the demo is judged: PSNR and SSIM on luma, and the least-squares linear filter as the rival to beat."""
+"""How a demo is judged: PSNR and SSIM on luma, and the least-squares linear filter as the rival to beat."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +13,9 @@ from torch.nn import functional
 
 from lqhq.tools.demo_pairs import MARGIN, SCALE, Pairs, to_tensor
 
-__all__ = ["LinearFilter", "luma", "psnr_y", "ssim_y"]
+__all__ = ["LinearFilter", "Method", "judge", "luma", "psnr_y", "ssim_y"]
+
+Method = Callable[[Tensor], Tensor]  # LR `[1, 3, H, W]` to HR `[1, 3, 4H, 4W]`, both in [-1, 1]
 
 
 def luma(image: Tensor) -> Tensor:
@@ -65,3 +69,21 @@ class LinearFilter:
         cells = functional.unfold(padded, 5).movedim(1, 2) @ self.weights
         cells = cells.movedim(1, 2).reshape(3, 16, *lr.shape[2:])
         return functional.pixel_shuffle(cells, SCALE).movedim(0, 1)
+
+
+@torch.no_grad()
+def judge(methods: Mapping[str, Method], pairs: Pairs) -> dict[str, dict[str, Any]]:
+    """Per method the mean PSNR-Y in dB and SSIM over whole photos, and both for every photo by its name."""
+    rows: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in methods}
+    for photo, hr8, lr8 in zip(pairs.names, pairs.hr, pairs.lr, strict=True):
+        hr, lr = to_tensor(hr8), to_tensor(lr8)[None]
+        for name, method in methods.items():
+            image = method(lr)[0]
+            rows[name][photo.stem] = (psnr_y(image, hr), ssim_y(image, hr))
+    return {name: _means(each) for name, each in rows.items()}
+
+
+def _means(each: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
+    psnr, ssim = (float(np.mean(column)) for column in zip(*each.values(), strict=True))
+    photos = {photo: [round(value, 4) for value in pair] for photo, pair in each.items()}
+    return {"psnr_y": round(psnr, 4), "ssim": round(ssim, 5), "photos": photos}

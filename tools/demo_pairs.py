@@ -67,6 +67,11 @@ class Pairs:
         low, high = (np.rot90(image, turns) for image in best[1:])
         return (low[:, ::-1], high[:, ::-1]) if flip else (low, high)
 
+    def patches(self, count: int, side: int) -> tuple[Pixels, Pixels]:
+        """LR `[count, side, side, 3]` and HR `[count, 4 side, 4 side, 3]`, the patches' margins cut away."""
+        lows, highs = zip(*(self.patch(side) for _ in range(count)), strict=True)
+        return np.stack(lows)[:, MARGIN:-MARGIN, MARGIN:-MARGIN], np.stack(highs)
+
     def batch(self, count: int, side: int) -> tuple[Tensor, Tensor]:
         """`x0` and `y`, both `[count, 3, 4 side, 4 side]`."""
         lows, highs = zip(*(self.patch(side) for _ in range(count)), strict=True)

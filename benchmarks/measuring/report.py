@@ -38,7 +38,8 @@ def _bundle(text: str) -> str:
 def weights_line(bundle: str) -> str:
     """Which weights are measured: their digest, so that a table can be traced to a bundle."""
     opened: Bundle = open_bundle(bundle)
-    graph = opened.manifest.graphs["denoise"]["fp32"]
+    role = next(role for role in ("denoise", "decode") if role in opened.manifest.graphs)
+    graph = opened.manifest.graphs[role]["fp32"]
     digest = opened.manifest.files[graph.file].sha256[:12]
     kind = "trained, the shipped demo" if bundle == "demo" else f"those of {opened.manifest.name!r}"
     return f"{kind} (graph sha256 {digest}...)"

@@ -6,7 +6,8 @@ Philox-4x32-10 (Salmon et al., SC 2011) keyed and counted like this, once and fo
 - counter: (x div 4, y, channel, stream * 2^16 + row), two's complement where negative
 - the four words of one block are the pixels x = 4k, 4k+1, 4k+2, 4k+3
 
-`x` and `y` count from the canvas's first pixel (padding lies to the right and below, so it moves nothing). Words
+`x` and `y` count from the canvas's first pixel (padding lies to the right and below, so it moves nothing); of a vector
+per image, `x` is the index, and `y`, channel and row are zero. Words
 become normals in pairs (first with second, third with fourth) by Box-Muller, with the constants that Triton's `randn`
 uses, so that a GPU kernel gives equal integers and floats within 1e-6.
 """
@@ -20,7 +21,7 @@ from lqhq.kernels.noise.reference import normal_block
 
 __all__ = ["STREAMS", "normal"]
 
-STREAMS = {"start": 0, "step": 1}
+STREAMS = {"start": 0, "step": 1, "prior": 2}
 
 
 def normal(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -116,6 +117,17 @@ def golden_model(goldens: Mapping[str, Golden]) -> Callable[..., Any]:
         return load_model(FAMILIES[0], path or golden.path, form=form, config=config, flags=flags)
 
     return load
+
+
+@pytest.fixture
+def recipe_of() -> Callable[..., Any]:
+    """`recipe_of(model, module=None, **settings)`: the recipe anew, for another module or with other settings."""
+
+    def build(model: Any, module: Any = None, **settings: Any) -> Any:
+        network = model.network if module is None else replace(model.network, module=module)
+        return model.family.recipe(network, msgspec.structs.replace(model.settings, **settings))
+
+    return build
 
 
 @pytest.fixture(scope="session", autouse=True)

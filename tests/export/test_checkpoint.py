@@ -158,6 +158,40 @@ def test_folders(tmp_path):
         open_checkpoint(tmp_path / "pipe")
 
 
+def test_the_models_folder_of_a_training(tmp_path):
+    models = tmp_path / "run" / "models"
+    models.mkdir(parents=True)
+    (tmp_path / "run" / "config.yaml").write_text("never: read")
+    for name in ("last.ckpt", "epoch=2.ckpt"):
+        torch.save(TENSORS, models / name)
+    opened = open_checkpoint(tmp_path / "run")
+    assert opened.notes == ("took the folder models/ of a training", "took last.ckpt; left epoch=2.ckpt")
+    assert [source.name for source in opened.sources] == ["last.ckpt"]
+    (models / "last.ckpt").unlink()
+    torch.save(TENSORS, models / "net_d_5.pth")
+    with pytest.raises(CheckpointError, match=r"epoch=2\.ckpt, net_d_5\.pth"):
+        open_checkpoint(tmp_path / "run")
+
+
+def test_a_config_json_can_be_left_unread(tmp_path):
+    save_file(TENSORS, tmp_path / "w.safetensors")
+    (tmp_path / "config.json").write_text('{"scale": 4}')
+    assert open_checkpoint(tmp_path).config == {"scale": 4}
+    opened = open_checkpoint(tmp_path, config_json=False)
+    assert opened.config == {}
+    assert [source.name for source in opened.sources] == ["w.safetensors"]
+    assert "config.json unread" in opened.notes[0]
+
+
+def test_a_damaged_directory_of_a_zip_is_refused(tmp_path, plain):
+    """Found by flipping bytes: `zipfile.is_zipfile` itself raises for an archive of several disks."""
+    data = bytearray(plain.read_bytes())
+    data[data.rindex(b"PK\x06\x07") + 16 if b"PK\x06\x07" in data else -18] ^= 1
+    (tmp_path / "bad.pt").write_bytes(data)
+    with pytest.raises(CheckpointError, match="plain weights"):
+        open_checkpoint(tmp_path / "bad.pt")
+
+
 def test_missing_ambiguous_and_foreign_files(tmp_path):
     with pytest.raises(CheckpointError, match="nothing"):
         open_checkpoint(tmp_path / "absent.pt")

@@ -19,8 +19,8 @@ def test_what_it_stores_loads_the_same_model_again(film):
     first = load_model(FAMILIES[0], folder, flags=flags)
     second = load_model(FAMILIES[0], folder, config=json.loads(json.dumps(first.config)))
     assert second.settings == first.settings
-    assert second.samplings == first.samplings
-    assert second.default_schedule == "fast"
+    assert second.recipe.schedules == first.recipe.schedules
+    assert second.recipe.default_schedule == "fast"
 
 
 def test_flags_that_contradict_the_file_are_refused(film):

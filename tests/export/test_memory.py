@@ -10,10 +10,25 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from lqhq.export.family import Network
+from lqhq.export.family import RoleGraph
 from lqhq.export.memory import SAFETY, fit, measure_memory
 from lqhq.export.memory_probe import peak_bytes
 from lqhq.runtime.errors import EngineError
+from lqhq.runtime.manifest import Tensor
+
+
+def role(**inputs: tuple[int | str, ...]) -> RoleGraph:
+    """What the measuring must know of a graph: its inputs, and the sides that it takes."""
+    return RoleGraph(
+        role="denoise",
+        module=None,  # type: ignore[arg-type]
+        plain=None,  # type: ignore[arg-type]
+        inputs={name: Tensor(dtype="float32", shape=shape) for name, shape in inputs.items()},
+        outputs={},
+        examples=lambda draw, n, height, width: {},
+        multiple=4,
+        smallest=8,
+    )
 
 
 def test_the_line_passes_above_its_points():
@@ -55,12 +70,21 @@ def test_a_graph_is_measured_in_processes_of_its_own(tmp_path):
     graph = helper.make_graph(nodes, "g", inputs, [helper.make_tensor_value_info("pred", TensorProto.FLOAT, image)])
     file = tmp_path / "g.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), file)
-    network = Network(module=None, channels=3, multiple=4, smallest=8, preferred=64, overlap=8)  # type: ignore[arg-type]
-    memory = measure_memory(file, network)
+    memory = measure_memory(file, role(state=("N", 3, "H", "W"), t=("N",)))
     assert 200 < memory.per_pixel < 2_000
     assert 20e6 < memory.fixed < 400e6
-    with pytest.raises(EngineError, match="measuring memory"):
-        measure_memory(tmp_path / "absent.onnx", network)
+    with pytest.raises(EngineError, match=r"measuring memory of absent\.onnx at 128x128"):
+        measure_memory(tmp_path / "absent.onnx", role(state=("N", 3, "H", "W")))
+
+
+def test_a_graph_without_images_has_no_line_over_pixels(tmp_path):
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 8]) for name in ("pooled", "noise", "cond")]
+    graph = helper.make_graph([helper.make_node("Add", ["pooled", "noise"], ["cond"])], "g", values[:2], values[2:])
+    file = tmp_path / "g.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), file)
+    memory = measure_memory(file, role(pooled=("N", 8), noise=("N", 8)))
+    assert (memory.per_pixel, memory.per_pair) == (0, 0)
+    assert 20e6 < memory.fixed < 400e6
 
 
 def test_the_peak_is_this_process_own():

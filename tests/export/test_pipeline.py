@@ -128,9 +128,11 @@ def test_settings_reach_the_manifest_and_large_weights_go_outside(film, tmp_path
 
 def test_a_failed_parity_leaves_nothing(film, tmp_path, monkeypatch):
     """The planted fault: the reference feeds the network another time than the graph does."""
-    pred = validate.reference_pred
-    monkeypatch.setattr(validate, "reference_pred", lambda model, state, t: pred(model, state, t * 0.5))
-    monkeypatch.setattr(pipeline, "measure_memory", lambda graph, network: pipeline.m.Memory(fixed=1, per_pixel=1.0))
+    outputs = validate.reference_outputs
+    monkeypatch.setattr(
+        validate, "reference_outputs", lambda graph, feed: outputs(graph, feed | {"t": feed["t"] * 0.5})
+    )
+    monkeypatch.setattr(pipeline, "measure_memory", lambda file, graph: pipeline.m.Memory(fixed=1, per_pixel=1.0))
     lines: list[str] = []
     with pytest.raises(ParityError, match="parity within the stated bounds"):
         export_bundle(FAMILIES[0], film(), tmp_path / "out", say=lines.append)
@@ -155,8 +157,8 @@ def test_a_full_disk_is_told_and_leaves_nothing(film, tmp_path, monkeypatch, ste
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pipeline, "trace", lambda *args, **options: ())
-    monkeypatch.setattr(pipeline, "write_goldens", lambda model, folder: None)
-    monkeypatch.setattr(pipeline, "measure_memory", lambda graph, network: pipeline.m.Memory(fixed=1, per_pixel=1.0))
+    monkeypatch.setattr(pipeline, "write_goldens", lambda recipe, folder: None)
+    monkeypatch.setattr(pipeline, "measure_memory", lambda file, graph: pipeline.m.Memory(fixed=1, per_pixel=1.0))
     monkeypatch.setattr(pipeline, "_manifest", lambda *args: None)
     monkeypatch.setattr(pipeline, step, full)
     with pytest.raises(BundleError, match=r"out: found No space left on device; .* choose another place"):

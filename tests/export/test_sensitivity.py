@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -11,7 +9,6 @@ from lqhq.export.families import FAMILIES
 from lqhq.export.goldens import synthetic_image
 from lqhq.export.load import load_model
 from lqhq.export.sensitivity import MOST, tolerances
-from lqhq.export.settings import Sampling
 from lqhq.runtime.parity import FINISHED, MOST_CHANGED, TRAJECTORY
 
 
@@ -27,13 +24,13 @@ class Steep(torch.nn.Module):
 
 
 @pytest.fixture
-def model(film):
+def recipe(film, recipe_of):
     loaded = load_model(FAMILIES[0], film(schedules={"slow": {"steps": 10}}))
-    return lambda gain: replace(loaded, network=replace(loaded.network, module=Steep(gain)))
+    return lambda gain: recipe_of(loaded, Steep(gain))
 
 
-def test_calm_networks_get_the_floors(model):
-    assert tolerances(model(0.5), synthetic_image(9, 11), "slow", {}) == (TRAJECTORY, FINISHED)
+def test_calm_networks_get_the_floors(recipe):
+    assert tolerances(recipe(0.5), synthetic_image(9, 11), schedule="slow", noise={}) == (TRAJECTORY, FINISHED)
 
 
 class Large(torch.nn.Module):
@@ -43,21 +40,16 @@ class Large(torch.nn.Module):
         return 4.6 * torch.sign(x)
 
 
-def test_large_values_raise_the_floor_in_proportion(model):
-    loaded = model(0.5)
-    large = replace(
-        loaded,
-        network=replace(loaded.network, module=Large()),
-        samplings={"fast": Sampling(steps=1, noise="none", eps=0.0)},
-    )
-    floats, _ = tolerances(large, synthetic_image(9, 11), "fast", {})
+def test_large_values_raise_the_floor_in_proportion(film, recipe_of):
+    large = recipe_of(load_model(FAMILIES[0], film()), Large())
+    floats, _ = tolerances(large, synthetic_image(9, 11), schedule="fast", noise={})
     assert floats.max_abs == pytest.approx(4.6 * TRAJECTORY.max_abs)
 
 
-def test_steep_networks_get_more_but_not_without_end(model):
-    floats, levels = tolerances(model(9.0), synthetic_image(9, 11), "slow", {})
+def test_steep_networks_get_more_but_not_without_end(recipe):
+    floats, levels = tolerances(recipe(9.0), synthetic_image(9, 11), schedule="slow", noise={})
     assert TRAJECTORY.max_abs < floats.max_abs <= MOST
     assert levels.max_abs == FINISHED.max_abs
-    wild, some = tolerances(model(300.0), synthetic_image(9, 11), "slow", {})
+    wild, some = tolerances(recipe(300.0), synthetic_image(9, 11), schedule="slow", noise={})
     assert wild.max_abs == MOST
     assert some.changed == MOST_CHANGED  # what a bundle's own check still takes

@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from lqhq.export.family import Network
-from lqhq.export.trace import OPSET, Denoise, trace
+from lqhq.export.families.indi.recipe import Denoise
+from lqhq.export.family import RoleGraph
+from lqhq.export.trace import OPSET, trace
 from lqhq.runtime.engines.onnx import OnnxSession
 from lqhq.runtime.errors import EngineError
+from lqhq.runtime.manifest import Tensor
 
 MULTIPLE = 3
 
@@ -29,15 +31,61 @@ class Small(nn.Module):
         return x + nn.functional.pixel_shuffle(h, MULTIPLE)
 
 
-def network(module: nn.Module) -> Network:
-    return Network(module=module.eval(), channels=3, multiple=MULTIPLE, smallest=MULTIPLE, preferred=9, overlap=3)
+def denoise(time_scale: float, plain: nn.Module | None = None) -> RoleGraph:
+    """The small network as a role; `plain` is what it is compared with, itself by default."""
+    module = Denoise(Small().eval(), time_scale)
+    image = Tensor(dtype="float32", shape=("N", 3, "H", "W"))
+
+    def examples(draw: np.random.Generator, n: int, height: int, width: int) -> dict[str, np.ndarray]:
+        state, t = draw.uniform(-1, 1, (n, 3, height, width)), draw.uniform(0.1, 1, n)
+        return {"state": state.astype(np.float32), "t": t.astype(np.float32)}
+
+    return RoleGraph(
+        role="denoise",
+        module=module,
+        plain=plain or module,
+        inputs={"state": image, "t": Tensor(dtype="float32", shape=("N",))},
+        outputs={"pred": image},
+        examples=examples,
+        multiple=MULTIPLE,
+        smallest=MULTIPLE,
+    )
+
+
+class Enlarge(nn.Module):
+    """Two inputs, an image and a vector, to two outputs: an image four times as large, and a mean."""
+
+    def forward(self, lq: torch.Tensor, cond: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        large = nn.functional.interpolate(lq, scale_factor=4.0, mode="nearest")
+        return large * cond[:, :3, None, None], lq.mean(dim=(2, 3))
+
+
+def enlarge() -> RoleGraph:
+    def examples(draw: np.random.Generator, n: int, height: int, width: int) -> dict[str, np.ndarray]:
+        lq, cond = draw.uniform(0, 1, (n, 3, height, width)), draw.uniform(0, 1, (n, 5))
+        return {"lq": lq.astype(np.float32), "cond": cond.astype(np.float32)}
+
+    return RoleGraph(
+        role="decode",
+        module=Enlarge(),
+        plain=Enlarge(),
+        inputs={
+            "lq": Tensor(dtype="float32", shape=("N", 3, "H", "W")),
+            "cond": Tensor(dtype="float32", shape=("N", 5), per="image"),
+        },
+        outputs={
+            "hq": Tensor(dtype="float32", shape=("N", 3, "4H", "4W")),
+            "mean": Tensor(dtype="float32", shape=("N", 3)),
+        },
+        examples=examples,
+    )
 
 
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory):
     """The small network, time scale 7, its 26 kB of weights outside because the threshold is 1 kB."""
     file = tmp_path_factory.mktemp("trace") / "g.onnx"
-    return file, trace(network(Small()), 7.0, file, external_above=1000)
+    return file, trace(denoise(7.0), file, external_above=1000)
 
 
 def test_every_multiple_and_batch_and_the_time_scale(graph):
@@ -59,7 +107,7 @@ def test_weights_go_outside_above_the_threshold_only(graph, tmp_path):
     assert external == ("g.onnx.data",)
     assert (file.parent / "g.onnx.data").stat().st_size >= 27 * 27 * 9 * 4
     assert file.stat().st_size < 20_000
-    assert trace(network(Small()), 7.0, tmp_path / "h.onnx") == ()
+    assert trace(denoise(7.0), tmp_path / "h.onnx") == ()
     assert (tmp_path / "h.onnx").stat().st_size > 27 * 27 * 9 * 4
 
 
@@ -78,16 +126,27 @@ def test_the_file_is_plain(graph):
 
 
 def test_nothing_of_the_exporter_is_shown(graph, capfd, tmp_path):
-    trace(network(Small()), 1.0, tmp_path / "q.onnx")
+    trace(denoise(1.0), tmp_path / "q.onnx")
     captured = capfd.readouterr()
     assert captured.out == captured.err == ""
 
 
-def test_a_graph_of_other_values_is_refused(tmp_path, monkeypatch):
-    from lqhq.export import trace as module
+def test_several_inputs_and_outputs_and_multiples_of_the_sides(tmp_path):
+    file, graph = tmp_path / "decode.onnx", enlarge()
+    assert trace(graph, file) == ()
+    found = onnx.load(file).graph
+    axes = {value.name: value.type.tensor_type.shape.dim for value in (*found.input, *found.output)}
+    shapes = {name: [axis.dim_param or axis.dim_value for axis in dims] for name, dims in axes.items()}
+    assert shapes == {"lq": ["N", 3, "H", "W"], "cond": ["N", 5], "hq": ["N", 3, "4H", "4W"], "mean": ["N", 3]}
+    assert found.name == "decode"
+    feed = graph.examples(np.random.default_rng(1), 1, 3, 7)
+    with OnnxSession(file, threads=1) as session:
+        assert session.run(feed)["hq"].shape == (1, 3, 12, 28)
 
-    exported = module._exported
-    # As if the exporter had lost the time scale on its way.
-    monkeypatch.setattr(module, "_exported", lambda wrapped, net: exported(Denoise(net.module, 1.0), net))
-    with pytest.raises(EngineError, match="another output"):
-        trace(network(Small()), 7.0, tmp_path / "f.onnx")
+
+def test_a_graph_of_other_values_is_refused(tmp_path):
+    """As if the exporter had lost the time scale on its way, or a rewritten network a factor."""
+    with pytest.raises(
+        EngineError, match=r"denoise graph: found another pred than the network's at state \[1, 3, 9, 6\]"
+    ):
+        trace(denoise(1.0, plain=Denoise(Small().eval(), 7.0)), tmp_path / "f.onnx")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import msgspec
 import numpy as np
 import pytest
 
 from lqhq.export.families import FAMILIES
 from lqhq.export.load import load_model
-from lqhq.export.validate import validate
+from lqhq.export.validate import Photo, validate
 from lqhq.runtime.bundle import open_bundle
 
 
@@ -24,7 +21,7 @@ def film_model(exported):
 def test_it_passes_on_what_was_exported(film_model):
     model, bundle = film_model
     image = np.random.default_rng(6).integers(0, 256, (301, 40, 3), dtype=np.uint8)
-    report = validate(model, bundle, images={"photo.png": image}, threads=1)
+    report = validate(model.recipe, bundle, photos={"photo.png": Photo(image)}, threads=1)
     assert report.passed, report.table()
     assert {case.what for case in report.cases} == {"denoise", "trajectory", "image"}
     assert any(case.case == "photo.png 256x40, fast" for case in report.cases)
@@ -32,17 +29,17 @@ def test_it_passes_on_what_was_exported(film_model):
     assert {shape.split("x")[0] for shape in shapes} == {"1", "3"}
 
 
-def test_a_wrong_time_scale_is_seen(film_model):
+def test_a_wrong_time_scale_is_seen(film_model, recipe_of):
     model, bundle = film_model
-    wrong = replace(model, settings=msgspec.structs.replace(model.settings, time_scale=1.5))
+    wrong = recipe_of(model, time_scale=1.5)
     report = validate(wrong, bundle, threads=1)
     assert not report.passed
     assert not any(case.passed for case in report.cases if case.what == "denoise")
 
 
-def test_a_wrong_filter_is_seen_in_the_finished_image_only(film_model):
+def test_a_wrong_filter_is_seen_in_the_finished_image_only(film_model, recipe_of):
     model, bundle = film_model
-    wrong = replace(model, settings=msgspec.structs.replace(model.settings, resize="bicubic_075"))
+    wrong = recipe_of(model, resize="bicubic_075")
     report = validate(wrong, bundle, threads=1)
     assert {case.what for case in report.cases if not case.passed} == {"trajectory", "image"}
 
@@ -55,5 +52,5 @@ def guided(exported):
 def test_swapped_heads_are_seen(golden_model, guided):
     """Attention's heads in the other order: the same shapes, another network."""
     model = golden_model("f_guided", schedules={"five": {"steps": 5, "noise": "none"}}, use_new_attention_order=True)
-    report = validate(model, guided, threads=1)
+    report = validate(model.recipe, guided, threads=1)
     assert not report.passed

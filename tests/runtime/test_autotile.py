@@ -12,14 +12,24 @@ from lqhq.runtime.autotile import choose_tiles, default_budget
 from lqhq.runtime.bundle import open_bundle
 from lqhq.runtime.errors import LimitError, OptionError
 from lqhq.runtime.geometry import Size
-from lqhq.runtime.manifest import Manifest, Memory, TileHints
+from lqhq.runtime.manifest import Manifest, Memory, Reduction, TileHints
+
+
+def with_memory(manifest: Manifest, **memories: Memory) -> Manifest:
+    """The manifest with other figures for some roles."""
+    graphs = {
+        role: {name: msgspec.structs.replace(graph, memory=memories.get(role, graph.memory))}
+        for role, variants in manifest.graphs.items()
+        for name, graph in variants.items()
+    }
+    return msgspec.structs.replace(manifest, graphs=graphs)
 
 
 @pytest.fixture
 def manifest(tiny_bundle) -> Manifest:
     hints = TileHints(multiple=4, smallest=8, preferred=64, overlap=8, blend="final", reach=9)
-    memory = Memory(fixed=1_000_000, per_pixel=1000.0)
-    return msgspec.structs.replace(open_bundle(tiny_bundle()).manifest, tiles=hints, memory=memory)
+    plain = msgspec.structs.replace(open_bundle(tiny_bundle()).manifest, tiles=hints)
+    return with_memory(plain, denoise=Memory(fixed=1_000_000, per_pixel=1000.0))
 
 
 def choose(manifest, canvas, *, tile="auto", budget=10**9, overlap=None, blend="final", depth=0, held=0):
@@ -84,9 +94,10 @@ def test_a_tile_below_twice_the_overlap_keeps_what_it_can(manifest):
 
 
 def test_attention_costs_the_square(manifest):
-    square = msgspec.structs.replace(manifest, memory=Memory(fixed=1, per_pixel=1.0, per_pair=2.0))
-    assert square.memory.peak(10) == 211
-    linear = msgspec.structs.replace(manifest, memory=Memory(fixed=1, per_pixel=1.0))
+    memory = Memory(fixed=1, per_pixel=1.0, per_pair=2.0)
+    assert memory.peak(10) == 211
+    square = with_memory(manifest, denoise=memory)
+    linear = with_memory(manifest, denoise=Memory(fixed=1, per_pixel=1.0))
     size = Size(40, 40)
     assert choose(square, size).peak_bytes - choose(linear, size).peak_bytes == 2 * 1600**2
 
@@ -130,3 +141,26 @@ def test_auto_finds_a_plan_or_says_what_memory_it_needs(manifest, height, width,
 def test_the_budget_without_asking_is_most_of_what_is_free(monkeypatch):
     monkeypatch.setattr(autotile, "available_memory", lambda: 1000)
     assert default_budget() == 800
+
+
+def test_sessions_that_are_open_together_count_together(guided_bundle):
+    """`reduce` keeps the memory of its own tile while `decode` runs."""
+    manifest = open_bundle(guided_bundle(growth=4)).manifest
+    size = Size(200, 200)
+    plain = choose(manifest, size, tile=64)
+    assert plain.reduction is not None
+    assert (plain.plan.tile, plain.reduction.tile) == (Size(64, 64), Size(16, 16))
+    heavy = {role: Memory(fixed=2 << 20, per_pixel=164.0) for role in ("reduce", "decode")}
+    more = choose(with_memory(manifest, **heavy), size, tile=64).peak_bytes - plain.peak_bytes
+    assert more == 2 * (1 << 20) + 100 * (64 * 64 + 16 * 16)
+
+
+@pytest.mark.parametrize(("tile", "side"), [(64, 32), (20, 20), (4, 16)])
+def test_a_reduction_is_no_larger_than_the_tile_unless_its_reach_asks_for_it(guided_bundle, tile, side):
+    manifest = open_bundle(guided_bundle()).manifest
+    manifest = msgspec.structs.replace(manifest, reduction=Reduction(reach=3, preferred=32))
+    choice = choose(manifest, Size(200, 200), tile=tile, overlap=0)
+    assert choice.reduction is not None
+    assert max(choice.reduction.tile) <= side
+    assert choice.reduction.overlap == 8
+    assert choice.reduction.canvas == Size(200, 200)

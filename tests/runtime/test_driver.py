@@ -29,10 +29,11 @@ class Steps:
             self._log.append(f"feed {tile}.{row}")
             return {"state": np.full((1, 1), 10 * tile + row, np.float32)}
 
-        return SimpleNamespace(job=self, key=("denoise", 1, 1), at=(tile, row), feed=feed)
+        call = SimpleNamespace(role="denoise", tile=tile, row=row)
+        return SimpleNamespace(job=self, key=("denoise", 1, 1), call=call, feed=feed)
 
     def done(self, work: Any, fetch: dict[str, np.ndarray]) -> None:
-        tile, row = work.at
+        tile, row = work.call.tile, work.call.row
         assert fetch["pred"].tolist() == [[10 * tile + row + 0.5]]  # a swapped sample turns this red
         self._log.append(f"done {tile}.{row}")
         if row + 1 < self._rows:
@@ -54,7 +55,7 @@ class Session:
 def test_everything_runs_once_in_full_batches(batch, tiles, rows):
     log: list[str] = []
     session = Session(log)
-    drive([Steps(tiles, rows, log)], session, batch=batch)
+    drive([Steps(tiles, rows, log)], {"denoise": session}, batch=batch)
     assert sum(line.startswith("done") for line in log) == tiles * rows
     assert len(session.threads) == 1
     assert threading.get_ident() not in session.threads
@@ -63,7 +64,7 @@ def test_everything_runs_once_in_full_batches(batch, tiles, rows):
 
 def test_the_next_batch_is_ready_before_the_last_is_put_away():
     log: list[str] = []
-    drive([Steps(4, 1, log)], Session(log))
+    drive([Steps(4, 1, log)], {"denoise": Session(log)})
     assert log[:4] == ["feed 0.0", "feed 1.0", "done 0.0", "feed 2.0"]
 
 
@@ -73,11 +74,11 @@ def test_a_failure_of_the_session_is_the_callers():
             raise EngineError("x", found="a fault", expected="none", mend="mend it")
 
     with pytest.raises(EngineError, match="a fault"):
-        drive([Steps(3, 1, [])], Failing([]))
+        drive([Steps(3, 1, [])], {"denoise": Failing([])})
 
 
 def test_cancel_is_asked_before_every_batch():
     log: list[str] = []
     with pytest.raises(CancelledError, match="after 0 of 3"):
-        drive([Steps(3, 1, log)], Session(log), cancel=lambda: True)
+        drive([Steps(3, 1, log)], {"denoise": Session(log)}, cancel=lambda: True)
     assert log == []

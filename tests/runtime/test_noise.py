@@ -8,11 +8,12 @@ import pytest
 from lqhq.kernels.noise import normal
 from lqhq.runtime.errors import OptionError
 from lqhq.runtime.geometry import Box, Size
-from lqhq.runtime.noise import NoiseField
+from lqhq.runtime.noise import NoiseField, row_shapes
 
 
 def field(injected=None, seed=4):
-    return NoiseField(seed=seed, channels=3, size=Size(6, 10), rows=2, injected=injected)
+    shapes = row_shapes(3, Size(6, 10), rows=2) | {"prior": (7,)}
+    return NoiseField(seed=seed, shapes=shapes, injected=injected)
 
 
 def test_drawn_noise_is_the_kernels():
@@ -31,6 +32,13 @@ def test_injected_noise_is_cut_and_zero_in_the_padding():
     assert np.array_equal(part[:, :2, :2], step[1, :, 4:, 8:])
     assert not part[:, 2:].any()
     assert not part[:, :, 2:].any()
+
+
+def test_a_vector_for_the_image_is_a_row_of_its_own_stream():
+    box = {"top": 0, "left": 0, "height": 1, "width": 7}
+    assert np.array_equal(field().prior(), normal(seed=4, stream="prior", row=0, channels=1, **box)[0, 0])
+    given = np.arange(7, dtype=np.float32)
+    assert field({"prior": given}).prior() is given
 
 
 @pytest.mark.parametrize(

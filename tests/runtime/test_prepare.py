@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lqhq.runtime.bundle import open_bundle
 from lqhq.runtime.geometry import Box, Size
-from lqhq.runtime.manifest import Pad, Pixels
+from lqhq.runtime.manifest import MaskOut, Pad, Pixels
 from lqhq.runtime.prepare import PreparedImage
 from lqhq.runtime.resize import enlarge
 
@@ -46,7 +46,7 @@ def test_the_image_is_enlarged_and_mirrored_into_the_padding(tiny_bundle):
     assert source.read(Box(0, 0, 12, 20)) == pytest.approx(whole.transpose(2, 0, 1), abs=1e-5)
 
 
-@pytest.mark.parametrize(("mode", "numpy_mode"), [("reflect", "reflect"), ("edge", "edge")])
+@pytest.mark.parametrize(("mode", "numpy_mode"), [("reflect", "reflect"), ("edge", "edge"), ("symmetric", "symmetric")])
 def test_padding_is_numpys(tiny_bundle, mode, numpy_mode):
     image = picture(5, 7)
     pad = Pad(mode=mode, multiple=4, smallest=16)
@@ -91,3 +91,23 @@ def test_grey_is_repeated(tiny_bundle):
     tensor = prepared(tiny_bundle, picture(8, 8, 1)).read(Box(0, 0, 8, 8))
     assert tensor.shape == (3, 8, 8)
     assert np.array_equal(tensor[0], tensor[2])
+
+
+@pytest.mark.parametrize("mode", ["symmetric", "reflect"])
+def test_the_hole_is_zero_and_a_channel_of_its_own(guided_bundle, mode):
+    image, hole = picture(5, 7), np.random.default_rng(1).random((5, 7)) > 0.6
+    pad = Pad(mode=mode, multiple=4, smallest=12)
+    manifest = open_bundle(guided_bundle(masked=True, prepare=(MaskOut(), pad))).manifest
+    source = PreparedImage(image, manifest, hole)
+    stacked = np.dstack([np.where(hole[:, :, None], 0, image / 255), hole])
+    whole = np.pad(stacked, ((0, 7), (0, 5), (0, 0)), mode=mode).transpose(2, 0, 1)
+    assert source.read(Box(0, 0, 12, 12)) == pytest.approx(whole, abs=1e-6)
+    assert source.read(Box(4, 4, 4, 8)) == pytest.approx(whole[:, 4:8, 4:12], abs=1e-6)
+    assert source.read(Box(0, 0, 4, 4)).dtype == np.float32
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_hole_is_given_where_it_is_asked_for_and_only_there(guided_bundle, masked):
+    hole = None if masked else np.zeros((5, 7), bool)
+    with pytest.raises(ValueError, match="a hole is"):
+        PreparedImage(picture(5, 7), open_bundle(guided_bundle(masked=masked)).manifest, hole)

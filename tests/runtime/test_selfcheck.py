@@ -98,3 +98,76 @@ def test_goldens_of_another_kind_are_refused(checked, changes, words):
 def test_pickled_goldens_are_refused(checked):
     with pytest.raises(BundleError, match=r"goldens/image\.npz"):
         replay(open_bundle(checked(hq=np.array([{"a": 1}], dtype=object))))
+
+
+@pytest.fixture
+def guided(guided_bundle):
+    """A tiny guided bundle that fills holes, with goldens of its own making; `changes` as for `checked`."""
+
+    def build(**changes) -> Path:
+        folder = guided_bundle(masked=True)
+        bundle, draw = open_bundle(folder, verified=None), np.random.default_rng(8)
+        files: dict[str, dict[str, np.ndarray]] = {}
+        for role, variants in bundle.manifest.graphs.items():
+            sides = {"N": 3, "H": 8, "W": 12}
+            feed = {
+                name: draw.uniform(0, 1, [sides.get(axis, axis) for axis in tensor.shape]).astype(np.float32)
+                for name, tensor in variants["fp32"].inputs.items()
+            }
+            with OnnxSession(bundle.path(variants["fp32"].file), threads=1) as session:
+                files[role] = {f"a.{name}": array for name, array in (feed | session.run(feed)).items()}
+        image, mask = draw.integers(0, 256, (9, 7, 3), dtype=np.uint8), np.zeros((9, 7), np.uint8)
+        mask[2:6, 3:] = 255
+        prior = draw.normal(size=4).astype(np.float32)
+        with Restorer.open(bundle) as restorer:
+            hq = restorer.restore(image, mask=mask, noise={"prior": prior})
+        files["image"] = {"image": image, "hq": hq, "changed": np.array(1e-3), "mask": mask, "prior": prior}
+        (folder / "goldens").mkdir()
+        for name, arrays in files.items():
+            kept = {key: changes.get(key.replace(".", "_"), array) for key, array in arrays.items()}
+            np.savez_compressed(folder / "goldens" / f"{name}.npz", **kept)
+        fields = {name: getattr(bundle.manifest, name) for name in bundle.manifest.__struct_fields__}
+        write_manifest(folder, type(bundle.manifest)(**{**fields, "files": file_records(folder)}))
+        return folder
+
+    return build
+
+
+def test_every_role_and_output_is_replayed_with_mask_and_noise(guided):
+    report = replay(open_bundle(guided()), threads=1)
+    assert report.passed
+    assert [(case.what, case.case) for case in report.cases] == [
+        ("reduce", "3x4x8x12, sums"),
+        ("reduce", "3x4x8x12, count"),
+        ("encode", "3x4"),
+        ("decode", "3x4x8x12"),
+        ("image", "9x7"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "failed"),
+    [
+        ({"a_sums": np.ones((3, 4), np.float32)}, [0]),
+        ({"a_count": np.ones((3, 1), np.float32)}, [1]),
+        ({"mask": np.full((9, 7), 255, np.uint8)}, [4]),
+        ({"prior": np.zeros(4, np.float32)}, [4]),
+    ],
+)
+def test_a_fault_in_any_of_them_fails(guided, changes, failed):
+    """The planted faults."""
+    report = replay(open_bundle(guided(**changes)), threads=1)
+    assert [index for index, case in enumerate(report.cases) if not case.passed] == failed
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"mask": np.zeros((9, 7, 1), np.uint8)}, "'mask' of |u1 with 3 axes"),
+        ({"prior": np.zeros((1, 4), np.float32)}, "'prior' of <f4 with 2 axes"),
+        ({"a_cond": np.zeros((3, 4), np.float64)}, "'a.cond' of <f8"),
+    ],
+)
+def test_their_goldens_of_another_kind_are_refused(guided, changes, words):
+    with pytest.raises(BundleError, match=words.replace("|", r"\|")):
+        replay(open_bundle(guided(**changes)), threads=1)

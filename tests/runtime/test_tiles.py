@@ -84,3 +84,28 @@ def test_impossible_plans_say_what_to_do(tile, overlap, message):
 def test_an_unpadded_canvas_is_our_own_fault():
     with pytest.raises(ValueError, match="pad it first"):
         plan_tiles(Size(63, 64), Size(16, 16), overlap=4, multiple=4)
+
+
+@given(plans)
+def test_cores_cover_every_pixel_once_and_keep_half_of_the_overlap(values):
+    plan, multiple = make(*values), values[-1]
+    counted = [[0] * plan.canvas.width for _ in range(plan.canvas.height)]
+    half = plan.overlap // 2 // multiple * multiple
+    for index in range(len(plan)):
+        box, core = plan.box(index), plan.core(index, multiple=multiple)
+        assert all(side % multiple == 0 for side in core)
+        for y in range(core.top, core.bottom):
+            for x in range(core.left, core.right):
+                counted[y][x] += 1
+        assert core.top - box.top >= (half if box.top else 0)
+        assert core.left - box.left >= (half if box.left else 0)
+        assert box.bottom - core.bottom >= (half if box.bottom < plan.canvas.height else 0)
+        assert box.right - core.right >= (half if box.right < plan.canvas.width else 0)
+    assert {count for row in counted for count in row} == {1}
+
+
+def test_a_scaled_plan_has_the_same_boxes_on_a_larger_canvas():
+    plan = plan_tiles(Size(20, 30), Size(12, 12), overlap=4, multiple=2)
+    large = plan.scaled(3)
+    assert (large.canvas, large.tile, large.overlap) == (Size(60, 90), Size(36, 36), 12)
+    assert [large.box(i) for i in range(len(plan))] == [Box(*(3 * n for n in plan.box(i))) for i in range(len(plan))]

@@ -19,6 +19,7 @@ __all__ = ["configure", "main"]
 EPILOG = """examples:
   lqhq export indi unet_folder/ -o my-bundle --time-scale 1000 --schedule fast=steps:1,noise:none
   lqhq export indi ema_0.9999.pt -o my-bundle --config flags.json --schedule soft=steps:20,noise:const,eps:0.01
+  lqhq export diffir net_g_latest.pth -o sharp
 """
 
 

@@ -41,7 +41,7 @@ def main(args: argparse.Namespace) -> int:
         raise OptionError(
             "--schedule",
             found=repr(args.schedule),
-            expected=f"one of {', '.join(schedules)}",
+            expected=f"one of {', '.join(schedules)}" if schedules else "none: this bundle has no schedules",
             mend="`lqhq inspect BUNDLE` lists them.",
         )
     if args.json:

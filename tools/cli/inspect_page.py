@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lqhq.runtime.manifest import Crop, Graph, Manifest, Pad, Quantize, Resize, Tensor
+from lqhq.runtime.manifest import Composite, Crop, Graph, Manifest, MaskOut, Pad, Quantize, Resize, Tensor
 from lqhq.tools.cli.columns import aligned, clean, size_text
 from lqhq.tools.cli.schedule_page import schedule_lines
 
@@ -12,7 +12,11 @@ __all__ = ["graph_bytes", "page"]
 
 SHORT = 12  # hexadecimal digits of a digest, as version control shows them
 FILTERS = {"bicubic": "bicubic, a = -0.5", "bicubic_075": "bicubic, a = -0.75"}
-MODES = {"reflect": "by reflection", "edge": "by repeating the edge"}
+MODES = {
+    "reflect": "by reflection",
+    "symmetric": "by reflection with the edge pixel",
+    "edge": "by repeating the edge",
+}
 ROUNDING = {"round": "round to the nearest integer", "truncate": "cut off the fraction"}
 BLENDS = {
     "each": "neighbours are blended after every step, so they agree",
@@ -26,7 +30,7 @@ def page(manifest: Manifest) -> str:
         "": _head(manifest),
         "GRAPHS": _graphs(manifest),
         "TILES, in pixels of the prepared image": _tiles(manifest),
-        "SCHEDULES": schedule_lines(manifest),
+        "SCHEDULES": schedule_lines(manifest) if manifest.schedules else ["  none: one pass, guided by a vector"],
         "LICENCES": _licences(manifest),
         "PROVENANCE": _provenance(manifest),
         "PARITY with PyTorch, at export": _parity(manifest),
@@ -46,26 +50,39 @@ def graph_bytes(manifest: Manifest, graph: Graph) -> int:
 def _head(manifest: Manifest) -> list[str]:
     low, high = manifest.pixels.range
     scale = f" x{manifest.scale}" if manifest.scale != 1 else ""
-    side = manifest.tiles.preferred
-    need = manifest.memory.peak(side * side)
-    squared = f" + {manifest.memory.per_pair:g} per squared tile pixel" if manifest.memory.per_pair else ""
     rows = [
         ("pixels", f"{manifest.pixels.order.upper()}, {low:g} to {high:g} inside the graphs"),
         ("prepare", "; ".join(_step(step) for step in manifest.prepare)),
         ("finish", "; ".join(_step(step) for step in manifest.finish)),
-        (
-            "memory",
-            f"{size_text(manifest.memory.fixed)} + {manifest.memory.per_pixel:g} bytes per tile pixel{squared}: "
-            f"about {size_text(round(need))} for one {side} px tile",
-        ),
+        *(("memory", text) for text in _memory(manifest)),
     ]
     return [f"{manifest.name}: {manifest.task}{scale}, family {manifest.family}", *aligned(rows)]
 
 
-def _step(step: Resize | Pad | Crop | Quantize) -> str:
+def _memory(manifest: Manifest) -> list[str]:
+    """What each role's engine takes for its tile."""
+    lines = []
+    for role, variants in manifest.graphs.items():
+        side = manifest.reduction.preferred if role == "reduce" and manifest.reduction else manifest.tiles.preferred
+        for precision, graph in variants.items():
+            used = graph.memory
+            if not used.per_pixel:
+                lines.append(f"{role} {precision}: {size_text(used.fixed)}")
+                continue
+            squared = f" + {used.per_pair:g} per squared tile pixel" if used.per_pair else ""
+            lines.append(
+                f"{role} {precision}: {size_text(used.fixed)} + {used.per_pixel:g} bytes per tile pixel{squared}, "
+                f"about {size_text(round(used.peak(side * side)))} for {side}x{side}"
+            )
+    return lines
+
+
+def _step(step: Resize | MaskOut | Pad | Crop | Composite | Quantize) -> str:
     match step:
         case Resize():
             return f"enlarge x{step.factor} ({FILTERS[step.filter]})"
+        case MaskOut():
+            return "set the hole to zero and append it as a channel"
         case Pad():
             return (
                 f"extend right and bottom {MODES[step.mode]} to multiples of {step.multiple} px, "
@@ -73,6 +90,8 @@ def _step(step: Resize | Pad | Crop | Quantize) -> str:
             )
         case Crop():
             return "cut the extension away"
+        case Composite():
+            return "keep the given pixels outside the hole"
         case Quantize():
             return f"clamp, then {ROUNDING[step.mode]}"
 
@@ -107,6 +126,12 @@ def _tiles(manifest: Manifest) -> list[str]:
     else:
         least = hints.overlap // 4  # the ramp's outer quarter has no weight
         lines.append(f"  one call looks {hints.reach} px around a pixel; where tiles meet it sees at least {least} px")
+    if manifest.reduction is not None:
+        reduction = manifest.reduction
+        lines.append(
+            f"  prior of the whole image: from tiles of {reduction.preferred} px that see {reduction.reach} px around "
+            "their core; with --prior tile each tile has its own"
+        )
     return [*lines, *(f"  tiled differs from untiled: {clean(text)}" for text in hints.deviations)]
 
 

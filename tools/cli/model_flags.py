@@ -16,15 +16,18 @@ if TYPE_CHECKING:
 
 __all__ = ["add_model_flags", "family_of", "read_config", "require_torch", "settings_of"]
 
-FAMILIES = ("indi",)  # for the help text only: the real list needs torch
+FAMILIES = ("indi", "diffir")  # for the help text only: the real list needs torch
 PACKAGES = ("torch", "onnx", "onnxscript", "safetensors", "diffusers")
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
-    """`--format`, `--config`, `--time-scale`, `--schedule`, `--scale`, `--resize`, `--name`."""
+    """`--format`, `--config`, `--name`; and what InDI needs: `--time-scale`, `--schedule`, `--scale`, `--resize`."""
     add = parser.add_argument
     add("--format", metavar="F", help="how the checkpoint is stored; found out where only one format fits")
     add("--config", metavar="FILE", type=Path, help="JSON with what the weights cannot tell")
+    add("--name", metavar="NAME", help="the bundle's name (default: its folder's)")
+    group = parser.add_argument_group("what an indi checkpoint cannot tell (a diffir one tells it all)")
+    add = group.add_argument
     add("--time-scale", type=float, metavar="X", help="the network is fed t * X, t in (0, 1]")
     add(
         "--schedule",
@@ -36,7 +39,6 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     )
     add("--scale", type=int, metavar="N", help="enlarge the image N times before the network (default: 1)")
     add("--resize", choices=("bicubic", "bicubic_075"), help="how: a = -0.5 as Pillow, or -0.75 as OpenCV")
-    add("--name", metavar="NAME", help="the bundle's name (default: its folder's)")
 
 
 def require_torch() -> None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lqhq.runtime.bundle import Bundle, open_bundle
 from lqhq.runtime.errors import OptionError
+from lqhq.runtime.manifest import Manifest
+from lqhq.runtime.mask import hole_of
 from lqhq.runtime.parity import Report
 from lqhq.runtime.selfcheck import replay
 from lqhq.tools.cli.columns import clean
 from lqhq.tools.cli.model_flags import family_of, read_config, require_torch
+
+if TYPE_CHECKING:
+    from lqhq.export.validate import Photo
 
 __all__ = ["configure", "main"]
 
@@ -34,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--checkpoint", metavar="CKPT", type=Path, help="what the bundle was exported from; needs torch")
     add("--config", metavar="FILE", type=Path, help="JSON that must agree with what the bundle was exported with")
     add("--image", metavar="FILE", action="append", type=Path, default=[], help="also compare on this image")
+    add("--mask", metavar="FILE", action="append", type=Path, default=[], help="its hole, for bundles that take one")
     add("--threads", type=int, metavar="T", help="engine threads (default: all processors)")
     add("--json", action="store_true", help="report as JSON on standard output")
 
@@ -42,9 +49,10 @@ def main(args: argparse.Namespace) -> int:
     """Run the command; the exit code is 1 when the verdict is negative."""
     bundle = open_bundle(args.bundle)
     if args.checkpoint is None:
-        if args.image or args.config:
+        given = {"--image": args.image, "--mask": args.mask, "--config": args.config}
+        if foreign := [flag for flag, value in given.items() if value]:
             raise OptionError(
-                "--image" if args.image else "--config",
+                foreign[0],
                 found="no --checkpoint",
                 expected="the checkpoint that the bundle came from",
                 mend="Give --checkpoint, or leave the option out.",
@@ -67,8 +75,8 @@ def _against_checkpoint(args: argparse.Namespace, bundle: Bundle) -> Report:
     from lqhq.export.settings import merge_config
     from lqhq.export.validate import validate
 
-    images = {file.name: _rgb(file) for file in args.image}
     manifest = bundle.manifest
+    photos = _photos(args, manifest)
     stored = manifest.provenance
     config = merge_config(stored.config, read_config(args.config))
     model = load_model(family_of(manifest.family), args.checkpoint, form=stored.format, config=config)
@@ -76,7 +84,26 @@ def _against_checkpoint(args: argparse.Namespace, bundle: Bundle) -> Report:
         # The same weights may have been stored anew; the comparison itself tells.
         remark = clean(f"lqhq parity: {args.checkpoint} is not a file that the bundle was exported from")
         print(remark, file=sys.stderr)
-    return validate(model, bundle, images=images, threads=args.threads)
+    return validate(model.recipe, bundle, photos=photos, threads=args.threads)
+
+
+def _photos(args: argparse.Namespace, manifest: Manifest) -> dict[str, Photo]:
+    """The images by name, each with its hole where the bundle takes one. Raises `OptionError`, `ImageError`."""
+    from lqhq.export.validate import Photo
+
+    if len(args.mask) > len(args.image):
+        raise OptionError(
+            "--mask",
+            found=f"{len(args.mask)} for {len(args.image)} images",
+            expected="one for each --image, in their order",
+            mend="Give --image as often as --mask.",
+        )
+    photos = {}
+    for file, mask in itertools.zip_longest(args.image, args.mask):
+        image = _rgb(file)
+        hole = hole_of(None if mask is None else (_rgb(mask) > 0).max(axis=2), image, manifest)
+        photos[file.name] = Photo(image, None if hole is None else np.where(hole, np.uint8(255), np.uint8(0)))
+    return photos
 
 
 def _rgb(file: Path) -> NDArray[np.uint8]:

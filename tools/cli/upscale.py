@@ -18,6 +18,7 @@ EPILOG = """examples:
   lqhq upscale demo photo.jpg -o photo_x4.png
   lqhq upscale demo scans/ -o restored/ --resume
   lqhq upscale my-bundle 'film/*.tif' -o out/ --schedule quality --memory 4G
+  lqhq upscale inpainting-bundle photo.png --mask scratches.png -o repaired.png
 """
 
 
@@ -57,6 +58,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--blend", choices=("each", "final"), help="blend tiles at every step, or only the final pixels")
     add("--memory", type=memory_size, metavar="M", help="budget, like 1.5G (default: 80%% of what is free)")
     add("--threads", type=_whole(1, THREADS), metavar="T", help="engine threads (default: all processors)")
+    add(
+        "--mask",
+        metavar="FILE_OR_DIR",
+        help="for bundles that fill holes: not black is the hole; a folder has one each",
+    )
+    add(
+        "--prior",
+        choices=("image", "tile"),
+        help="for guided bundles: one prior for all tiles (default), or each its own",
+    )
     add("--color-fix", choices=("none", "wavelet", "adain"), default="none", help="keep the input's colours")
     add(
         "--resume",
@@ -71,11 +82,13 @@ def main(args: argparse.Namespace) -> int:
     from lqhq.runtime.batch import restore_files
     from lqhq.runtime.file_plan import plan_files
     from lqhq.runtime.image_file import SUFFIXES
+    from lqhq.runtime.mask_files import plan_masks
     from lqhq.runtime.restorer import Restorer
 
     pairs = plan_files(args.inputs, args.output, SUFFIXES)
     line = ProgressLine(sys.stderr, len(pairs))
-    names = ("schedule", "seed", "tile", "overlap", "blend", "memory", "color_fix")
+    masks = None if args.mask is None else plan_masks(pairs, args.mask, SUFFIXES)
+    names = ("schedule", "seed", "tile", "overlap", "blend", "memory", "color_fix", "prior")
     options: dict[str, Any] = {name: getattr(args, name) for name in names}
 
     def note(pair: Any, text: str) -> None:
@@ -83,8 +96,11 @@ def main(args: argparse.Namespace) -> int:
         print(f"{clean(str(pair.source))}: {text}", file=sys.stderr)
 
     with Restorer.open(args.bundle, threads=args.threads) as restorer:
-        restorer.schedule(args.schedule)  # a wrong name is told before the first image is read
-        outcomes = restore_files(restorer, pairs, resume=args.resume, options=options, listen=line.update, note=note)
+        # What is wrong for every image is told before the first one is read.
+        restorer.check(masked=masks is not None, schedule=args.schedule, blend=args.blend, prior=args.prior)
+        outcomes = restore_files(
+            restorer, pairs, resume=args.resume, options=options, masks=masks, listen=line.update, note=note
+        )
     line.clear()
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if args.json:

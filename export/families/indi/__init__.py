@@ -7,7 +7,7 @@ from lqhq.export.families.indi.load_guided import GUIDED
 from lqhq.export.families.indi.load_indiunet import INDIUNET
 from lqhq.export.families.indi.load_lqhq import LQHQ
 from lqhq.export.families.indi.load_sr3 import SR3
-from lqhq.export.families.indi.sampler import sample, schedule
+from lqhq.export.families.indi.recipe import recipe
 from lqhq.export.family import Family
 
 __all__ = ["FAMILY"]
@@ -15,8 +15,6 @@ __all__ = ["FAMILY"]
 FAMILY = Family(
     name="indi",
     about="InDI: inversion by direct iteration",
-    pred="x0",
     formats=(DIFFUSERS, GUIDED, SR3, INDIUNET, LQHQ),
-    schedule=schedule,
-    sample=sample,
+    recipe=recipe,
 )

@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from lqhq.export.family import Noise
+from lqhq.export.family import Arrays
 from lqhq.export.settings import Sampling
 from lqhq.runtime.samplers.indi import indi_schedule
 from lqhq.runtime.schedule import Schedule
@@ -28,7 +28,7 @@ def schedule(sampling: Sampling) -> Schedule:
     )
 
 
-def sample(network: Callable[[Tensor, Tensor], Tensor], y: Tensor, sampling: Sampling, noise: Noise) -> Tensor:
+def sample(network: Callable[[Tensor, Tensor], Tensor], y: Tensor, sampling: Sampling, noise: Arrays) -> Tensor:
     """Algorithm 1 of arXiv 2303.11435 on `y` `[N, C, H, W]` in the network's range; `network(x, t [N])`.
 
     From t to s: x <- F + (s/t)(x - F) + sigma z, the start y + eps z; sigma is eps sqrt(s (t - s) / t) for

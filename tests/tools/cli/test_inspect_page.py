@@ -33,7 +33,7 @@ def test_the_page_says_it_all(manifest: Manifest) -> None:
         "prepare enlarge x4 (bicubic, a = -0.5); extend right and bottom by reflection to multiples of 4 px, "
         "at least 8 px",
         "finish cut the extension away; clamp, then round to the nearest integer",
-        "memory 1.05 MB + 64 bytes per tile pixel: about 1.11 MB for one 32 px tile",
+        "memory denoise fp32: 1.05 MB + 64 bytes per tile pixel, about 1.11 MB for 32x32",
         "in state float32 [N, 3, H, W] one per tile",
         "in t float32 [N] one per sample",
         "out pred float32 [N, 3, H, W] one per tile",
@@ -54,6 +54,23 @@ def test_the_page_says_it_all(manifest: Manifest) -> None:
     assert f"in all {total} bytes" in text
     for name, record in manifest.files.items():
         assert f"{name} {record.bytes} bytes sha256 {record.sha256[:12]}" in text
+
+
+def test_a_guided_bundle_says_what_it_needs_and_how_it_is_tiled(guided_bundle: Callable[..., Path]) -> None:
+    text = shown(read_manifest(guided_bundle(masked=True)))
+    for line in (
+        "guided: inpainting, family guided",
+        "prepare set the hole to zero and append it as a channel; extend right and bottom by reflection with the edge "
+        "pixel to multiples of 4 px, at least 4 px",
+        "finish cut the extension away; keep the given pixels outside the hole; clamp, then cut off the fraction",
+        "memory decode fp32: 1.05 MB + 64 bytes per tile pixel, about 1.06 MB for 16x16",
+        "in mask float32 [N, 1, H, W] one per tile",
+        "out cond float32 [N, 4] one per image",
+        "prior of the whole image: from tiles of 16 px that see 1 px around their core; with --prior tile each tile "
+        "has its own",
+        "none: one pass, guided by a vector",
+    ):
+        assert line in text.splitlines(), line
 
 
 def failed(manifest: Manifest) -> dict[str, object]:

@@ -269,3 +269,57 @@ def test_a_killed_run_resumed_gives_the_bytes_of_one_that_was_not(bundle, tmp_pa
     assert run([*arguments, str(tmp_path / "whole")]) == 0
     for name in names:
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_mask_for_one_or_for_each(guided_bundle, photos, tmp_path, capsys):
+    """Only the hole changes; a folder has a mask of each name."""
+    fills = str(guided_bundle(masked=True))
+    masks = tmp_path / "masks"
+    for name in ("a.png", "sub/b.png"):
+        hole = np.zeros((9, 11, 1), np.uint8)
+        hole[2:5, 3:7] = 255
+        (masks / name).parent.mkdir(parents=True, exist_ok=True)
+        write_image(masks / name, ImageFile(pixels=hole))
+    out = tmp_path / "one.png"
+    assert run(["upscale", fills, str(photos / "a.png"), "--mask", str(masks / "a.png"), "-o", str(out)]) == 0
+    before, after = read_image(photos / "a.png").pixels, read_image(out).pixels
+    assert (before != after).any(axis=2)[2:5, 3:7].all()
+    assert not (before != after)[hole[:, :, 0] == 0].any()
+    assert run(["upscale", fills, str(photos), "--mask", str(masks), "-o", str(tmp_path / "out")]) == 0
+    assert np.array_equal(read_image(tmp_path / "out" / "a.png").pixels, after)
+    assert read_image(tmp_path / "out" / "sub" / "b.tif").pixels.shape == (9, 11, 3)
+    capsys.readouterr()
+
+
+def test_a_mask_of_another_size_fails_that_file(guided_bundle, photos, tmp_path, capsys):
+    write_image(tmp_path / "m.png", ImageFile(pixels=np.zeros((3, 3, 1), np.uint8)))
+    arguments = ["upscale", str(guided_bundle(masked=True)), str(photos / "a.png"), "--mask", str(tmp_path / "m.png")]
+    assert run([*arguments, "-o", str(tmp_path / "o.png")]) == 1
+    assert "found shape (3, 3); expected [9, 11]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("masked", "extra", "message"),
+    [
+        (True, [], "--mask FILE"),
+        (False, ["--mask", "m.png"], "takes no mask"),
+        (False, ["--schedule", "fast"], "takes no schedule"),
+        (False, ["--blend", "each"], "nothing to blend"),
+    ],
+)
+def test_what_no_image_could_make_right_is_told_first(guided_bundle, photos, tmp_path, capsys, masked, extra, message):
+    arguments = ["upscale", str(guided_bundle(masked=masked)), str(photos / "missing.png"), *extra]
+    assert run([*arguments, "-o", str(tmp_path / "o.png")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "missing.png" not in error
+
+
+def test_a_prior_per_tile_is_another_result(guided_bundle, photos, tmp_path):
+    bundle, results = str(guided_bundle()), []
+    for prior in ("image", "tile"):
+        out = tmp_path / f"{prior}.png"
+        arguments = ["upscale", bundle, str(photos / "a.png"), "--prior", prior, "--tile", "8"]
+        assert run([*arguments, "--overlap", "4", "-o", str(out)]) == 0
+        results.append(read_image(out).pixels)
+    assert not np.array_equal(*results)

@@ -16,7 +16,12 @@ def load(folder, **config):
 
 def test_the_folder_says_all(film):
     model = load(film())
-    assert (model.format, model.scale, model.default_schedule, model.network.multiple) == ("lqhq", 2, "fast", 2)
+    assert (model.format, model.recipe.scale, model.recipe.default_schedule, model.network.multiple) == (
+        "lqhq",
+        2,
+        "fast",
+        2,
+    )
     assert model.network.module(torch.zeros(1, 3, 8, 6), torch.ones(1)).shape == (1, 3, 8, 6)
     assert model.network.preferred % 2 == 0
     assert not model.network.deviations

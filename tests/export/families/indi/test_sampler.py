@@ -22,15 +22,12 @@ CASES = [
 @pytest.mark.parametrize(("name", "trajectory", "sampling"), CASES)
 def test_whole_trajectories_through_the_network(golden_model, goldens, name, trajectory, sampling):
     data = np.load(goldens[name].path.parent / f"{name}.traj_{trajectory}.npz")
-    model = golden_model(name)
+    network = golden_model(name).recipe.graphs[0].plain
     noise = {"start": data["noise_init"]} if "noise_init" in data else {}
     noise |= {"step": data["noise_step"]} if "noise_step" in data else {}
     if "noise_step" in data:
         noise["step"] = data["noise_step"][:, 0]  # stored with a batch of one
         noise["start"] = data["noise_init"][0]
-
-    def network(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        return model.network.module(x, t * model.time_scale)
 
     with torch.no_grad():
         found = sample(network, torch.from_numpy(data["y"]), sampling, noise)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from tile_overhead import edge_distance
+from measuring.seams import edge_distance
 
 from lqhq.runtime.geometry import Size
 from lqhq.runtime.tiles import TilePlan, plan_tiles
