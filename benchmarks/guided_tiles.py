@@ -148,6 +148,8 @@ def main() -> None:
         "--sheet", type=Path, metavar="FOLDER", help="also keep the result within the budget, to look at"
     )
     args = parser.parse_args()
+    if args.bundle == "demo":
+        parser.error("--bundle is needed: the demo that ships is not guided")
     sides, overlaps = ((64, 96), (0, 32)) if args.quick else (SIDES, OVERLAPS)
     large, small = (4 * QUICK, QUICK) if args.quick else (LARGE, SMALL)
     page = Page("Tiles in a guided restoration", weights=weights_line(args.bundle), packages=("onnxruntime", "numpy"))

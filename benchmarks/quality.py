@@ -69,7 +69,7 @@ def linear(training: Pairs, patches: int) -> Enlarger:
     return enlarge
 
 
-def restored(restorer: Restorer, schedule: str, folder: Path) -> Enlarger:
+def restored(restorer: Restorer, schedule: str | None, folder: Path) -> Enlarger:
     """A schedule of the bundle, through image files as the command line does it."""
 
     def enlarge(lr: Pixels) -> Pixels:
@@ -130,8 +130,9 @@ def main() -> None:
             "unsharp": lambda lr: sharpened(lr, radius, percent),
             "linear": linear(training, 300 if args.quick else 3000),
         }
-        for schedule in restorer.bundle.manifest.schedules:
-            enlargers[schedule] = restored(restorer, schedule, Path(folder))
+        for schedule in restorer.bundle.manifest.schedules or (None,):
+            name = schedule or restorer.bundle.manifest.name
+            enlargers[name] = restored(restorer, schedule, Path(folder))
         scores, crops = compare(validation, enlargers)
     page = Page(
         "Quality on unseen photos", weights=weights_line(args.bundle), packages=("onnxruntime", "torch", "pillow")

@@ -2,7 +2,8 @@
 
     python tools/demo_card.py CHECKPOINT_FOLDER
 
-`lqhq export` takes both files along into the bundle. The weights' file tells which of the demos it is.
+Lines that you add to the report as "remarks" are told beside the run. `lqhq export` takes both files along into the
+bundle. The weights' file tells which of the demos it is.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ A small network that shows lqhq working on real photos. It is a demonstration, n
 - **What it does:** enlarges photos four times. It learned to undo one degradation, antialiased bicubic reduction by
   four with rounding to 8 bit; JPEG artefacts, noise and blur of other kinds it leaves or sharpens.
 {method}
-- **Run:** {minutes:.0f} minutes on {device}, {steps} steps, {patches} patches of {side}x{side} LR pixels.
+- **Run:** {minutes:.0f} minutes on {device}, {steps} steps, {patches} patches of {side}x{side} LR pixels.{remarks}
 - **Data:** {train} photos and renders under CC0, CC-BY, CC-BY-SA or in the public domain; {held} whole photos were
   kept aside and never trained on. Camera JPEGs were reduced two to five times first, since they are soft at pixel
   level. Attributions: `LICENCE.md`. Collect them with `tools/demo_photos.py`, train with `tools/{script}`.
@@ -138,6 +139,7 @@ def card(report: dict[str, Any], model: Model, table: dict[str, Any]) -> str:
         steps=report["steps"],
         patches=report["patches"],
         side=report["side"],
+        remarks="".join(f"\n  {line}" for line in report.get("remarks", ())),
         train=len(table["train"]),
         held=len(table["validation"]),
         table="\n".join(_row(n, f"{methods[n]['psnr_y']:.2f}", f"{methods[n]['ssim']:.4f}") for n in names),

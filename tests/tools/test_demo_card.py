@@ -23,6 +23,7 @@ def report(headline: str) -> dict[str, Any]:
         "minutes": 80.67,
         "device": "cpu",
         "parameters": 1779803,
+        "remarks": ["The run was stopped once."],
         "curve": [{"minutes": 10.0, "step": 300, "loss": 0.02, "psnr_y": 30.75, "ssim": 0.8}],
         "validation": {"bicubic": scores, "linear": scores, headline: better},
     }
@@ -45,6 +46,7 @@ def test_diffir_card(folder: Path) -> None:
         "0 residual blocks in CPEN; 1 inner layer of\n  the denoiser.",
         "arXiv 2303.09472): 4 steps",
         "81 minutes on two CPU cores, 1234 steps, 9872 patches of 48x48",
+        "LR pixels.\n  The run was stopped once.\n- **Data:**",
         "| DiffIR | 31.50 | 0.8750 |",
         "| photo | bicubic | linear | DiffIR |\n|---|---|---|---|\n| cat | 30.25 | 30.25 | 31.50 |\n",
         "| 10.0 | 300 | 30.75 | 0.8000 |",
