@@ -53,4 +53,9 @@ def _hint(family: Family, weights: Weights) -> str:
         found += [f'"{prefix}" ({form.name})' for form in family.formats if form.claims(inside)]
     if found:
         return f'Put "key_prefix" into --config: {" or ".join(found)}.'
-    return "If you are sure, choose one with --format; otherwise this network is not supported."
+    if len(family.formats) == 1:
+        return f"This is no checkpoint of {family.name}; `lqhq export --help` lists the families."
+    return (
+        "If you are sure, choose one with --format; otherwise it is of another family (`lqhq export --help` lists "
+        "them), or not supported."
+    )

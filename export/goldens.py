@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from lqhq.export.family import Recipe, RoleGraph
 from lqhq.export.reference import draw_noise, reference_image, reference_outputs
-from lqhq.export.sensitivity import tolerances
+from lqhq.export.sensitivity import forward_bound, tolerances
 from lqhq.runtime.geometry import Size
-from lqhq.runtime.selfcheck import IMAGE_GOLDEN, role_golden
+from lqhq.runtime.selfcheck import BOUND, IMAGE_GOLDEN, role_golden
 
 __all__ = ["role_cases", "synthetic_image", "synthetic_mask", "write_goldens"]
 
@@ -59,8 +59,9 @@ def write_goldens(recipe: Recipe, folder: Path) -> None:
     for graph in recipe.graphs:
         arrays: dict[str, Any] = {}
         for case, feed in role_cases(graph).items():
-            named = feed | reference_outputs(graph, feed)
-            arrays |= {f"{case}.{name}": array for name, array in named.items()}
+            wanted = reference_outputs(graph, feed)
+            arrays |= {f"{case}.{name}": array for name, array in (feed | wanted).items()}
+            arrays[f"{case}.{BOUND}"] = np.array(forward_bound(graph, feed))
         np.savez_compressed(folder / role_golden(graph.role), **arrays)
     np.savez_compressed(folder / IMAGE_GOLDEN, **_finished(recipe))
 

@@ -1,26 +1,59 @@
-"""How near a finished image can be expected to come to PyTorch: as near as PyTorch comes to itself.
+"""How near one call, and a finished image, can be expected to come to PyTorch: as near as PyTorch comes to itself.
 
 Each call of a sampler passes the errors of earlier calls on, and some networks enlarge them: PyTorch with and
 without oneDNN differs by 1e-6 to 6e-6 in one call, and by up to 3e-4 after 20 calls of the small random networks
 of the tests, as does ONNX Runtime. A fixed bound would either refuse right bundles or miss wrong ones, so it
-follows the network.
+follows the network. Within one call, networks that divide by small norms enlarge rounding too: there the weights are
+moved by a few units in the last place.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import msgspec
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from lqhq.export.family import Arrays, Recipe
-from lqhq.export.reference import reference_image
-from lqhq.runtime.parity import FINISHED, MOST_CHANGED, TRAJECTORY, Tolerance
+from lqhq.export.family import Arrays, Recipe, RoleGraph
+from lqhq.export.reference import reference_image, reference_outputs
+from lqhq.runtime.parity import FINISHED, FORWARD, MOST_CHANGED, MOST_FORWARD, TRAJECTORY, Tolerance
 
-__all__ = ["tolerances"]
+__all__ = ["forward_bound", "tolerances"]
 
+WEIGHT_JITTER = 5e-7  # relative, four units in the last place of float32: what sums in another order come to
 JITTER = 2e-6  # of every prediction, about what two right engines differ by
 MARGIN = 4.0  # seen: right engines come to 0.3 to 2 times the jittered reference's distance
 MOST = 4e-3  # half a level of 8 bits; a network that needs more cannot be compared
+
+
+@contextmanager
+def _moved_weights(graphs: Sequence[RoleGraph]) -> Iterator[None]:
+    """All weights of the plain networks changed by up to `WEIGHT_JITTER`, from a fixed seed, and put back."""
+    weights = list({id(one): one for graph in graphs for one in graph.plain.parameters()}.values())
+    kept = [one.detach().clone() for one in weights]
+    draw = torch.Generator().manual_seed(0)
+    try:
+        with torch.no_grad():
+            for one in weights:
+                one.mul_(1 + WEIGHT_JITTER * (2 * torch.rand(one.shape, generator=draw) - 1))
+        yield
+    finally:
+        with torch.no_grad():
+            for one, value in zip(weights, kept, strict=True):
+                one.copy_(value)
+
+
+def forward_bound(graph: RoleGraph, feed: Arrays) -> float:
+    """The bound of one call, relative to each output's largest value where that is above one; `FORWARD`'s or more."""
+    exact = reference_outputs(graph, feed)
+    with _moved_weights([graph]):
+        moved = reference_outputs(graph, feed)
+    largest = {name: max(1.0, float(np.abs(array).max())) for name, array in exact.items()}
+    distance = max(float(np.abs(moved[name] - array).max()) / largest[name] for name, array in exact.items())
+    return min(MOST_FORWARD, max(FORWARD.max_abs, MARGIN * distance))
 
 
 def tolerances(
@@ -40,8 +73,10 @@ def tolerances(
     jitter = JITTER * (high - low) / 2
     exact = reference_image(recipe, image, mask=mask, schedule=schedule, noise=noise)
     moved = reference_image(recipe, image, mask=mask, schedule=schedule, noise=noise, jitter=jitter)
-    distance = float(np.abs(exact.unit - moved.unit).max()) * (high - low)
-    count = int((exact.levels != moved.levels).sum())
+    with _moved_weights(recipe.graphs):
+        other = reference_image(recipe, image, mask=mask, schedule=schedule, noise=noise)
+    distance = max(float(np.abs(exact.unit - one.unit).max()) for one in (moved, other)) * (high - low)
+    count = max(int((exact.levels != one.levels).sum()) for one in (moved, other))
     share = count / exact.levels.size if count > FINISHED.few else 0.0  # a few are let pass anyway
     # The clamp comes last: what rounding adds to a value of 5 is still there in its neighbour that is below 1.
     floor = TRAJECTORY.max_abs * max(1.0, exact.largest)

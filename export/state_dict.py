@@ -88,7 +88,10 @@ def rows(where: str, tensors: Mapping[str, Tensor], name: str, dim: int = 0) -> 
     return tensor.shape[dim]
 
 
-def fill(where: str, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+CONFIGURE = "Correct the config, or choose another --format."
+
+
+def fill(where: str, network: nn.Module, tensors: Mapping[str, Tensor], *, mend: str = CONFIGURE) -> None:
     """Copy `tensors` into `network` as fp32 and set it to eval; names and shapes must match exactly.
 
     Raises `CheckpointError` that lists the first missing, unexpected and wrong-shaped names, and those that hold
@@ -113,7 +116,7 @@ def fill(where: str, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
             where,
             found="; ".join(f"{len(names)} {kind}: {shown(names)}" for kind, names in kinds.items() if names),
             expected=f"the {len(own)} tensors of {type(network).__name__} as configured",
-            mend="Correct the config, or choose another --format.",
+            mend=mend,
         )
     with torch.no_grad():
         network.load_state_dict(dict(tensors), strict=True)

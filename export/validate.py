@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lqhq.export.family import Recipe, RoleGraph
 from lqhq.export.goldens import role_cases, synthetic_image, synthetic_mask
 from lqhq.export.reference import draw_noise, reference_image, reference_outputs
-from lqhq.export.sensitivity import tolerances
+from lqhq.export.sensitivity import forward_bound, tolerances
 from lqhq.runtime.bundle import Bundle
 from lqhq.runtime.engines import open_session
 from lqhq.runtime.geometry import Size
@@ -63,8 +63,11 @@ def _roles(recipe: Recipe, bundle: Bundle, threads: int) -> Iterator[Case]:
         with open_session("onnx", file, device="cpu", threads=threads) as session:
             for feed in role_cases(graph, SEED).values():
                 shape = "x".join(map(str, next(iter(feed.values())).shape))
-                wanted = reference_outputs(graph, feed)
-                yield from compare_outputs(graph.role, graph.outputs, shape, session.run(feed), wanted, peak=high - low)
+                found, wanted = session.run(feed), reference_outputs(graph, feed)
+                bound = forward_bound(graph, feed)
+                yield from compare_outputs(
+                    graph.role, graph.outputs, shape, found, wanted, peak=high - low, bound=bound
+                )
             if graph.role == "reduce" and recipe.reduction:
                 yield _tiled(graph, session, recipe.reduction)
 

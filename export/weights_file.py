@@ -130,7 +130,7 @@ def unreadable(file: Path, error: Exception) -> CheckpointError:
 def _state_dict(
     file: Path, data: Any, state_key: str | None, nested: Sequence[str], notes: list[str]
 ) -> Mapping[Any, Any]:
-    """`data`, or the dict inside it that `state_key` or else the first fitting name of `nested` chooses."""
+    """`data`, or the dict inside it that `state_key` chooses, and therein the first fitting name of `nested`."""
     if isinstance(data, Placeholder):
         raise _foreign(file, str(data))
     if not isinstance(data, Mapping):
@@ -149,12 +149,13 @@ def _state_dict(
                 mend="Correct or leave out state_key.",
             )
         notes.append(f"took {state_key!r} of {_keys(data)}")
-        return data[state_key]  # type: ignore[no-any-return]
+        data = data[state_key]
     held = [key for key in nested if isinstance(data.get(key), Mapping) and data[key]]
     if not held:
         return data
     other = f'; "state_key" in --config chooses {" or ".join(map(repr, held[1:]))}' if held[1:] else ""
-    notes.append(f"took {held[0]!r} of {_keys(data)}{other}")
+    if len(data) > 1:
+        notes.append(f"took {held[0]!r} of {_keys(data)}{other}")
     return data[held[0]]  # type: ignore[no-any-return]
 
 

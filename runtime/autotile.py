@@ -51,6 +51,7 @@ class _Request:
     held: int  # bytes that are there whatever the tile: the image and the result
     whole_state: bool  # `blend=each` keeps the state and the history of the whole canvas
     depth: int
+    own_prior: bool  # each tile is reduced as it is
 
     def plan(self, side: int, overlap: int) -> TilePlan:
         """Tiles of at most `side`, made smaller where the same number of them covers the canvas."""
@@ -58,22 +59,27 @@ class _Request:
         tile = Size(*(fit_tile(length, side, overlap=overlap, multiple=multiple) for length in self.canvas))
         return plan_tiles(self.canvas, tile, overlap=overlap, multiple=multiple)
 
-    def reduction(self, tile: Size) -> TilePlan | None:
-        """Tiles of `reduce`, no larger than the others unless their reach asks for it."""
+    def reduction(self, plan: TilePlan) -> TilePlan | None:
+        """Tiles of `reduce`: those of `plan` itself, or for a prior of the image, of its reach and preferred side.
+
+        These are no larger than those of `plan` unless their reach asks for it.
+        """
         hints, multiple = self.manifest.reduction, self.manifest.tiles.multiple
-        if hints is None:
-            return None
+        if hints is None or self.own_prior:
+            return plan if hints else None
         overlap = 2 * _up(hints.reach, multiple)
-        side = max(min(hints.preferred, max(tile)), 2 * overlap)
+        side = max(min(hints.preferred, max(plan.tile)), 2 * overlap)
         return self.plan(_up(side, multiple), overlap)
 
     def choice(self, plan: TilePlan, reason: str) -> Choice:
         """Engines, image and result, one band of blended rows, the tile's own arrays."""
-        reduction, growth = self.reduction(plan.tile), self.manifest.growth
+        reduction, growth = self.reduction(plan), self.manifest.growth
         memory = {role: variants["fp32"].memory for role, variants in self.manifest.graphs.items()}
         # Every session keeps the memory of its largest call.
         tiles = dict.fromkeys(memory, plan.tile.pixels) | ({"reduce": reduction.tile.pixels} if reduction else {})
         engines = sum(one.peak(tiles[role]) for role, one in memory.items())
+        # Every `fixed` was measured with a process around it, which is there once; the least has little else.
+        engines -= (len(memory) - 1) * min(one.fixed for one in memory.values())
         band = 3 * FLOAT * plan.tile.height * plan.canvas.width * growth**2
         arrays = 3 * FLOAT * plan.tile.pixels * (6 + self.depth) * growth**2
         whole = 3 * FLOAT * plan.canvas.pixels * (2 + 2 * self.depth) if self.whole_state else 0
@@ -109,6 +115,7 @@ def choose_tiles(
     tile: int | str,
     overlap: int | None,
     blend: str,
+    prior: str,
     depth: int,
     held_bytes: int,
     budget_bytes: int,
@@ -116,15 +123,25 @@ def choose_tiles(
     """A plan for `canvas` within `budget_bytes`. `tile` is a side in pixels of the prepared image, or "auto".
 
     "auto" takes the preferred tile, or, where a pixel depends on all of its tile (`reach` None), the whole image as
-    long as memory allows it. Raises `LimitError` with the tile that would fit when the one asked for does not, and with
-    the memory that is needed when none does.
+    long as memory allows it; where nothing fits, the overlap is halved, unless it was given. `prior` is "image", or
+    "tile" where each tile is reduced as it is. Raises `LimitError` with the tile that would fit when the one asked for
+    does not, and with the memory that is needed when none does.
     """
-    hints = manifest.tiles
+    hints, given = manifest.tiles, False
     if overlap is None:
         # A tile smaller than the hint allows for keeps what overlap it can.
         half = tile // 2 // hints.multiple * hints.multiple if isinstance(tile, int) else hints.overlap
         overlap = min(hints.overlap, half)
-    request = _Request(manifest=manifest, canvas=canvas, held=held_bytes, whole_state=blend == "each", depth=depth)
+    else:
+        given = True
+    request = _Request(
+        manifest=manifest,
+        canvas=canvas,
+        held=held_bytes,
+        whole_state=blend == "each",
+        depth=depth,
+        own_prior=prior == "tile",
+    )
     if isinstance(tile, int):
         return _as_asked(request, tile, overlap, budget_bytes)
     if tile != "auto":
@@ -134,6 +151,9 @@ def choose_tiles(
     whole = hints.reach is None or longest <= hints.preferred * 5 // 4
     ceiling = longest if whole else hints.preferred
     side = _largest(request, overlap, budget_bytes, ceiling)
+    while side is None and overlap and not given:
+        overlap = overlap // 2 // hints.multiple * hints.multiple
+        side = _largest(request, overlap, budget_bytes, ceiling)
     if side is None:
         smallest = _sides(request, overlap, ceiling)[-1]
         needed = request.peak(request.plan(smallest, overlap))
@@ -155,14 +175,18 @@ def _as_asked(request: _Request, side: int, overlap: int, budget: int) -> Choice
             "tile", found=str(side), expected=f"at least {smallest}", mend=f"Use --tile {smallest} or more."
         )
     multiple = request.manifest.tiles.multiple
-    plan = plan_tiles(request.canvas, Size(side, side), overlap=overlap, multiple=multiple)
-    peak = request.peak(plan)
-    if peak > budget:
-        fits = _largest(request, overlap, budget, max(request.canvas))
+
+    def plan(side: int) -> TilePlan:
+        return plan_tiles(request.canvas, Size(side, side), overlap=overlap, multiple=multiple)
+
+    choice = request.choice(plan(side), "as asked")
+    if choice.peak_bytes > budget:
+        sides = _sides(request, overlap, max(request.canvas))
+        fits = next((other for other in sides if request.peak(plan(other)) <= budget), None)
         raise LimitError(
             "tile",
-            found=f"{side}, which takes about {peak / 1e6:.0f} MB",
+            found=f"{side}, which takes about {choice.peak_bytes / 1e6:.0f} MB",
             expected=f"at most {budget / 1e6:.0f} MB",
-            mend=f"Use --tile {fits}." if fits else f"Give --memory {-(-peak // 1_000_000)}M or more.",
+            mend=f"Use --tile {fits}." if fits else f"Give --memory {-(-choice.peak_bytes // 1_000_000)}M or more.",
         )
-    return request.choice(plan, "as asked")
+    return choice

@@ -15,6 +15,7 @@ from typing import Any
 from lqhq.runtime.autotile import default_budget
 from lqhq.runtime.errors import CancelledError, ImageError, LqhqError
 from lqhq.runtime.file_plan import FilePair
+from lqhq.runtime.geometry import Size
 from lqhq.runtime.image_file import read_image
 from lqhq.runtime.image_write import check_fits, write_image
 from lqhq.runtime.mask_files import read_mask
@@ -97,7 +98,9 @@ def _restore_file(
     start = time.monotonic()
     opened = read_image(pair.source)
     check_fits(pair.target, opened, scale=restorer.bundle.manifest.scale)  # before the work, not after it
-    planning = ("schedule", "tile", "overlap", "blend", "memory")
+    if mask is not None:
+        options = {**options, "mask": read_mask(mask, Size(*opened.pixels.shape[:2]))}
+    planning = ("schedule", "tile", "overlap", "blend", "memory", "prior")
     choice = restorer.plan(opened.pixels, **{name: options[name] for name in planning if name in options})
     _make_ready(pair.target)
     if note is not None:
@@ -107,8 +110,6 @@ def _restore_file(
         if listen is not None:
             listen(index, pair, done, total)
 
-    if mask is not None:
-        options = {**options, "mask": read_mask(mask)}
     result = restorer.restore(opened.pixels, progress=progress, **options)
     write_image(pair.target, replace(opened, pixels=result))
     height, width = result.shape[:2]

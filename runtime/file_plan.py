@@ -15,19 +15,22 @@ __all__ = ["FilePair", "plan_files"]
 
 
 class FilePair(NamedTuple):
-    """One image to read and the file that its result goes to."""
+    """One image to read, the file that its result goes to, and where it lies below the searched folder."""
 
     source: Path
     target: Path
+    relative: Path = Path()  # empty: not told
 
 
-def plan_files(inputs: Sequence[str], output: str, suffixes: Sequence[str]) -> tuple[FilePair, ...]:
+def plan_files(
+    inputs: Sequence[str], output: str, suffixes: Sequence[str], *, beside: str | None = None
+) -> tuple[FilePair, ...]:
     """Pairs in a fixed order (as given; folders and patterns sorted by name).
 
     An input is a file, a folder (searched with its subfolders for files ending in one of `suffixes`), or a pattern.
     `output` is a file when the one input is a file and it has a suffix (and is no folder, nor ends in a slash), else
     a folder that keeps the names, below a searched folder also the subfolders. Where that folder lies inside a
-    searched one, what is in it is left out: it is the work of an earlier run.
+    searched one, what is in it is left out: it is the work of an earlier run. So is what is in the folder `beside`.
 
     Raises `OptionError` for an empty name, an input that matches nothing, an output file of another kind than
     `suffixes` or for what may be several inputs, two results of one name, and a result that would replace an input.
@@ -48,11 +51,12 @@ def plan_files(inputs: Sequence[str], output: str, suffixes: Sequence[str]) -> t
             expected="a folder, as for every folder, pattern or list of inputs",
             mend="Name a folder; if its name is to end like this, put a slash after it.",
         )
-    found = [pair for text in inputs for pair in _expand(text, output, suffixes)]
+    apart = [output] if beside is None else [output, beside]
+    found = [pair for text in inputs for pair in _expand(text, apart, suffixes)]
     if single and names_file:
-        pairs = [FilePair(found[0][0], _known(folder, suffixes))]
+        pairs = [FilePair(found[0][0], _known(folder, suffixes), found[0][1])]
     else:
-        pairs = [FilePair(source, folder / relative) for source, relative in found]
+        pairs = [FilePair(source, folder / relative, relative) for source, relative in found]
     _check(pairs)
     return tuple(pairs)
 
@@ -80,17 +84,17 @@ def _known(output: Path, suffixes: Sequence[str]) -> Path:
     return output
 
 
-def _expand(text: str, output: str, suffixes: Sequence[str]) -> list[tuple[Path, Path]]:
+def _expand(text: str, apart: Sequence[str], suffixes: Sequence[str]) -> list[tuple[Path, Path]]:
     """Source files of one input, each with its path below the output folder."""
     path = Path(text)
     if _is_plain(text):
         return [(path, Path(path.name))]  # a missing file is reported with the others that fail
     if os.path.isdir(text):
-        files = _outside(sorted(_search(path, suffixes)), path, output)
+        files = _outside(sorted(_search(path, suffixes)), path, apart)
         return _some([(p, p.relative_to(path)) for p in files], text, suffixes)
     root = Path(*takewhile(lambda part: not has_magic(part), path.parts[:-1]))
     matches = sorted(Path(p) for p in glob(text, recursive=True) if os.path.isfile(p))
-    return _some([(p, Path(p.name)) for p in _outside(matches, root, output)], text, suffixes)
+    return _some([(p, Path(p.name)) for p in _outside(matches, root, apart)], text, suffixes)
 
 
 def _search(root: Path, suffixes: Sequence[str]) -> Iterator[Path]:
@@ -101,12 +105,16 @@ def _search(root: Path, suffixes: Sequence[str]) -> Iterator[Path]:
         yield from (path for path in paths if path.suffix.lower() in suffixes and os.path.isfile(path))
 
 
-def _outside(paths: list[Path], root: Path, output: str) -> list[Path]:
-    """Without those in the output folder, where that lies below `root`; one that is `root` is refused later."""
-    top, inner = Path(os.path.realpath(root)), Path(os.path.realpath(output))
-    if inner == top or not inner.is_relative_to(top):
-        return paths
-    return [path for path in paths if not Path(os.path.realpath(path.parent)).is_relative_to(inner)]
+def _outside(paths: list[Path], root: Path, apart: Sequence[str]) -> list[Path]:
+    """Without those in folders of `apart` that lie below `root`; one that is `root` is refused later."""
+    top = Path(os.path.realpath(root))
+    inner = [Path(os.path.realpath(folder)) for folder in apart]
+    inner = [folder for folder in inner if folder != top and folder.is_relative_to(top)]
+    return [
+        path
+        for path in paths
+        if not any(Path(os.path.realpath(path.parent)).is_relative_to(folder) for folder in inner)
+    ]
 
 
 def _some(pairs: list[tuple[Path, Path]], text: str, suffixes: Sequence[str]) -> list[tuple[Path, Path]]:
@@ -121,9 +129,9 @@ def _some(pairs: list[tuple[Path, Path]], text: str, suffixes: Sequence[str]) ->
 
 
 def _check(pairs: Sequence[FilePair]) -> None:
-    read = {os.path.realpath(source) for source, _ in pairs}
+    read = {os.path.realpath(pair.source) for pair in pairs}
     taken: dict[str, Path] = {}
-    for source, target in pairs:
+    for source, target, _ in pairs:
         key = os.path.realpath(target)
         if key in read:
             raise OptionError(

@@ -26,7 +26,7 @@ from lqhq.runtime.tiles import TilePlan
 __all__ = ["guided"]
 
 Array = NDArray[np.float32]
-WHOLE = Box(0, 0, 0, 0)  # of `encode`, which sees no pixels
+NO_PIXELS = Box(0, 0, 0, 0)  # what `encode` sees of the canvas
 
 
 def guided(
@@ -122,7 +122,7 @@ class _PriorPerImage:
         if at < first:
             return Call("reduce", at, 0, self._reduction.box(at))
         tile = at - first - 1
-        return Call("encode", 0, 0, WHOLE) if tile < 0 else Call("decode", tile, 0, self._decoding.plan.box(tile))
+        return Call("encode", 0, 0, NO_PIXELS) if tile < 0 else Call("decode", tile, 0, self._decoding.plan.box(tile))
 
     def feed(self, call: Call) -> Feed:
         if call.role == "reduce":
@@ -176,7 +176,7 @@ class _PriorPerTile:
             sums = _Sums(1)
             sums.add(0, fetch)
             self._vectors[call.tile] = sums.pooled()
-            self._waiting.append(Call("encode", call.tile, 0, WHOLE))
+            self._waiting.append(Call("encode", call.tile, 0, NO_PIXELS))
         elif call.role == "encode":
             self._vectors[call.tile] = _cond(fetch)
             self._waiting.append(Call("decode", call.tile, 0, self._decoding.plan.box(call.tile)))

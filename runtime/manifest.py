@@ -269,10 +269,14 @@ class Manifest(Strict, frozen=True, kw_only=True):
         if set(self.graphs) not in PIPELINES:
             pipelines = " or ".join(", ".join(sorted(roles)) for roles in PIPELINES)
             raise ValueError(f"graphs has the roles {sorted(self.graphs)}; expected {pipelines}")
+        if "denoise" not in self.graphs and self.tiles.blend == "each":
+            raise ValueError("tiles.blend is 'each', but graphs without denoise run once: there is nothing in between")
         for role, variants in self.graphs.items():
             if "fp32" not in variants:
                 raise ValueError(f"graphs.{role}.fp32 is missing: parity is judged by it, others stand beside it")
             for precision, graph in variants.items():
+                if graph.pred is not None and role != "denoise":
+                    raise ValueError(f"graphs.{role}.{precision}.pred is {graph.pred!r}; only denoise predicts")
                 for name in (graph.file, *graph.external_data):
                     if name not in self.files:
                         raise ValueError(f"graphs.{role}.{precision} names {name!r}, which is not in files")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lqhq.runtime.alpha import constant_value, split_alpha
 from lqhq.runtime.errors import ImageError, OptionError
 from lqhq.runtime.file_plan import FilePair
+from lqhq.runtime.geometry import Size
 from lqhq.runtime.image_file import read_image
 
 __all__ = ["plan_masks", "read_mask"]
@@ -21,19 +22,33 @@ __all__ = ["plan_masks", "read_mask"]
 def plan_masks(pairs: Sequence[FilePair], mask: str, suffixes: Sequence[str]) -> dict[Path, Path]:
     """The mask of each source: `mask` for all where it is a file, or the file of the source's name in that folder.
 
-    In a folder the suffix may differ, and subfolders are those of the sources below their common folder. Raises
-    `OptionError` for a source without a mask or with several, and for a result that would replace a mask.
+    In a folder the suffix may differ; subfolders are those of the sources below the folder that was searched for them.
+    Raises `OptionError` for a mask that is neither, for a source without a mask or with several, for one that is its
+    own mask, and for a result that would replace a mask.
     """
     if os.path.isdir(mask):
-        top = os.path.commonpath([os.path.abspath(pair.source.parent) for pair in pairs])
-        masks = {pair.source: _named_like(pair.source, Path(mask), Path(top), suffixes) for pair in pairs}
-    else:
+        masks = _named_like(pairs, Path(mask), suffixes)
+    elif os.path.isfile(mask):
         masks = {pair.source: Path(mask) for pair in pairs}
+    else:
+        raise OptionError(
+            "--mask",
+            found=f"{mask!r}, which is {'no regular file' if os.path.exists(mask) else 'not there'}",
+            expected="an image file, or a folder of them",
+            mend="Check the path; a variable of your script may be empty.",
+        )
     read = {os.path.realpath(path) for path in masks.values()}
-    for pair in pairs:
-        if os.path.realpath(pair.target) in read:
+    for source, target, _ in pairs:
+        if os.path.realpath(source) == os.path.realpath(masks[source]):
             raise OptionError(
-                str(pair.target),
+                "--mask",
+                found=f"{source}, the image itself",
+                expected="another file that shows what to fill",
+                mend="Give a grey image of the same size, black where the image is to be kept.",
+            )
+        if os.path.realpath(target) in read:
+            raise OptionError(
+                str(target),
                 found="an output that is a mask",
                 expected="another file",
                 mend="Give another -o; lqhq does not write over what it reads.",
@@ -41,23 +56,53 @@ def plan_masks(pairs: Sequence[FilePair], mask: str, suffixes: Sequence[str]) ->
     return masks
 
 
-def _named_like(source: Path, folder: Path, top: Path, suffixes: Sequence[str]) -> Path:
-    place = folder / Path(os.path.abspath(source.parent)).relative_to(top)
-    files = sorted(place.iterdir()) if os.path.isdir(place) else []
-    found = [path for path in files if path.stem == source.stem and path.suffix.lower() in suffixes]
-    if len(found) != 1:
+def _named_like(pairs: Sequence[FilePair], folder: Path, suffixes: Sequence[str]) -> dict[Path, Path]:
+    """The one file in `folder` at each source's place and of its name, whatever the suffix."""
+    listed: dict[Path, dict[str, list[Path]]] = {}  # by place and stem: a folder is read once
+    masks = {}
+    for source, _, relative in pairs:
+        place = folder / relative.parent
+        if place not in listed:
+            listed[place] = _by_stem(place, suffixes)
+        found = listed[place].get(source.stem, [])
+        if len(found) != 1:
+            raise OptionError(
+                "--mask",
+                found=f"{len(found) or 'no'} file{'s' * (len(found) != 1)} for {source} in {place}",
+                expected=f"one, named {source.stem} and any of {', '.join(suffixes)}",
+                mend="Add or remove masks, or give one file that is for all images.",
+            )
+        masks[source] = found[0]
+    return masks
+
+
+def _by_stem(place: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    try:
+        names = sorted(os.listdir(place)) if os.path.isdir(place) else []
+    except OSError as error:
         raise OptionError(
             "--mask",
-            found=f"{len(found) or 'no'} file{'s' * (len(found) != 1)} for {source} in {place}",
-            expected=f"one, named {source.stem} and any of {', '.join(suffixes)}",
-            mend="Add or remove masks, or give one file that is for all images.",
-        )
-    return found[0]
+            found=f"{place}: {error.strerror or error}",
+            expected="a folder that can be read",
+            mend="Check its permissions.",
+        ) from error
+    for path in map(place.joinpath, names):
+        if path.suffix.lower() in suffixes and os.path.isfile(path):
+            found.setdefault(path.stem, []).append(path)
+    return found
 
 
-def read_mask(path: Path) -> NDArray[np.bool_]:
-    """The hole `[H, W]` in a mask file: every pixel that is not black. Raises `ImageError`."""
+def read_mask(path: Path, size: Size) -> NDArray[np.bool_]:
+    """The hole `[H, W]` in a mask file: every pixel that is not black. Raises `ImageError`, also for another `size`."""
     pixels: NDArray[Any] = read_image(path).pixels
+    if pixels.shape[:2] != size:
+        raise ImageError(
+            str(path),
+            found=f"a mask of {pixels.shape[1]}x{pixels.shape[0]}",
+            expected=f"{size.width}x{size.height}, the size of the image",
+            mend="Give one grey value for each pixel; both are turned upright first, as their EXIF says.",
+        )
     colour, alpha = split_alpha(pixels)
     if alpha is not None and constant_value(alpha) is None:
         raise ImageError(

@@ -47,7 +47,7 @@ class NoiseField:
                     f"noise[{name!r}]",
                     found=found,
                     expected=f"finite float32 arrays of these shapes: {dict(shapes)}",
-                    mend="Give standard normal noise of the prepared image's size.",
+                    mend="Give standard normal noise; images of it have the prepared image's size.",
                 )
 
     def start(self, box: Box) -> Array:

@@ -19,6 +19,7 @@ __all__ = [
     "FINISHED",
     "FORWARD",
     "MOST_CHANGED",
+    "MOST_FORWARD",
     "TRAJECTORY",
     "Case",
     "Measure",
@@ -50,6 +51,7 @@ class Tolerance(msgspec.Struct, frozen=True, kw_only=True):
 # by 1e-5 to 3e-4 after 20, since errors of x_t pass through every later call. FORWARD leaves a factor of three;
 # the other two are floors, which the comparison raises as far as the network's measured sensitivity asks.
 FORWARD = Tolerance(max_abs=2e-5, relative=True)
+MOST_FORWARD = 4e-3  # of one call of a sensitive network: above it, a bound no longer tells a right graph from a wrong
 # Not `relative`: finished floats are clamped, so who compares multiplies by the largest value before the clamp.
 TRAJECTORY = Tolerance(max_abs=1e-4)
 # A float error of 1e-5 crosses a rounding border of 8 bits about once in 1000 values; a wrong filter, rounding or
@@ -109,7 +111,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
                 f"{case.measure.max_abs:.2e}",
                 f"{case.measure.p99_9:.2e}",
                 "equal"
-                if case.measure.psnr is None and not case.measure.nan_count
+                if case.measure.psnr is None and case.measure.max_abs == 0
                 else _number(case.measure.psnr, ".1f"),
                 _number(case.measure.ssim, ".6f"),
                 str(case.measure.nan_count),

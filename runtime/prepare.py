@@ -54,8 +54,14 @@ class PreparedImage:
         self.canvas = canvas_size(size, manifest)
 
     def pixels(self, box: Box) -> NDArray[np.float32]:
-        """The enlarged image in `[0, 1]`, `[h, w, C]` float32; `box` lies inside `size` (no padding)."""
-        unit: NDArray[np.float32] = np.divide(self._raw(box), FULL_SCALE[self._image.dtype.name], dtype=np.float32)
+        """The image at the result's size in `[0, 1]`, `[h, w, C]` float32; `box` lies inside it (no padding).
+
+        What the graphs enlarge is enlarged here by the manifest's filter, or bicubic (a = -0.5) where it names none.
+        """
+        resize, scale = self._manifest.resize, self._manifest.scale
+        filter_name = resize.filter if resize else "bicubic"
+        raw = enlarge(self._image, scale, filter_name, box) if scale > 1 else self._image[box.rows, box.columns]
+        unit: NDArray[np.float32] = np.divide(raw, FULL_SCALE[self._image.dtype.name], dtype=np.float32)
         return unit
 
     def _raw(self, box: Box) -> NDArray[Any]:

@@ -140,12 +140,15 @@ class Restorer:
             )
         return name
 
-    def check(self, *, masked: bool, schedule: str | None, blend: str | None, prior: str | None) -> None:
+    def check(
+        self, *, masked: bool, schedule: str | None, blend: str | None, prior: str | None, color_fix: str = "none"
+    ) -> None:
         """Raise `OptionError` for what `restore` would refuse on any image; `masked` says that there are masks."""
         require_mask(self.bundle.manifest, given=masked)
         self.schedule(schedule)
         self._blend(blend)
         self._prior(prior)
+        self._colour_fix(color_fix)
 
     def plan(
         self,
@@ -155,6 +158,7 @@ class Restorer:
         tile: int | str | None = None,
         overlap: int | None = None,
         blend: str | None = None,
+        prior: str | None = None,
         memory: int | None = None,
     ) -> Choice:
         """The tiles that `restore` would use for `image`, and why. Raises as `restore` does."""
@@ -170,6 +174,7 @@ class Restorer:
             tile="auto" if tile is None else int(tile) if isinstance(tile, np.integer) else tile,
             overlap=overlap,
             blend=self._blend(blend),
+            prior=self._prior(prior),
             depth=chosen.depth if chosen else 0,
             held_bytes=held,
             budget_bytes=default_budget() if memory is None else memory,
@@ -211,10 +216,12 @@ class Restorer:
         Raises `ImageError`, `OptionError`, `LimitError`, `EngineError`, `CancelledError`.
         """
         self._refuse_foreign(prompt=prompt, strength=strength)
-        fix = _colour_fix(color_fix)
+        fix = self._colour_fix(color_fix)
         run = _Run(
             schedule=self.schedule(schedule),
-            choice=self.plan(image, schedule=schedule, tile=tile, overlap=overlap, blend=blend, memory=memory),
+            choice=self.plan(
+                image, schedule=schedule, tile=tile, overlap=overlap, blend=blend, prior=prior, memory=memory
+            ),
             blend=self._blend(blend),
             prior=self._prior(prior),
             seed=seed,
@@ -223,12 +230,16 @@ class Restorer:
         )
         colour, alpha = split_alpha(image)
         flat = None if alpha is None else constant_value(alpha)
-        planes = [colour if alpha is None else bleed(colour, alpha)]
-        planes += [alpha] if alpha is not None and flat is None else []
+        # What the network sees: hidden colours are replaced, from what is neither hidden nor inside the hole.
+        hidden = (
+            alpha if alpha is None or run.hole is None else np.where(run.hole[:, :, None], alpha.dtype.type(0), alpha)
+        )
+        planes = [(colour if hidden is None else bleed(colour, hidden), colour)]
+        planes += [(alpha, alpha)] if alpha is not None and flat is None else []
         results = []
-        for index, plane in enumerate(planes):  # one after the other: two at once would take twice the memory
+        for index, (plane, given) in enumerate(planes):  # one after the other: two at once would take twice the memory
             source = PreparedImage(plane, self.bundle.manifest, run.hole)
-            job = self._job(source, plane, run)
+            job = self._job(source, given, run)
             drive([job], self._sessions, progress=_part(progress, index, len(planes)), cancel=cancel)
             result = job.result()
             results.append(fix_colour(fix, result, source.pixels) if fix and index == 0 else result)
@@ -238,14 +249,15 @@ class Restorer:
             results.append(np.full((*results[0].shape[:2], 1), flat, alpha.dtype))
         return join_alpha(*results)
 
-    def _job(self, source: PreparedImage, plane: Image, run: _Run) -> Job:
+    def _job(self, source: PreparedImage, given: Image, run: _Run) -> Job:
+        """`given` is the plane as it came: of it the pixels are kept where the manifest composites."""
         manifest = self.bundle.manifest
         sink = ImageSink(
             source.size.scaled(manifest.growth),
-            channels=plane.shape[2],
-            dtype=plane.dtype,
+            channels=given.shape[2],
+            dtype=given.dtype,
             manifest=manifest,
-            given=plane if manifest.masked else None,
+            given=given if manifest.masked else None,
             hole=run.hole,
         )
         shapes = self._streams(source.size, run.schedule)
@@ -293,6 +305,23 @@ class Restorer:
             if value is not None:
                 raise _foreign(self.bundle.manifest, name, value)
 
+    def _colour_fix(self, kind: str) -> ColourFix | None:
+        """None for "none". Told before the work, not after it."""
+        if kind == "none":
+            return None
+        if self.bundle.manifest.masked:  # it would change what is kept, and measure what is to be replaced
+            raise _foreign(self.bundle.manifest, "color_fix", kind)
+        for known in get_args(ColourFix):
+            if kind == known:
+                fix: ColourFix = known
+                return fix
+        raise OptionError(
+            "color_fix",
+            found=repr(kind),
+            expected=f"none, {' or '.join(get_args(ColourFix))}",
+            mend="Leave it out to keep the network's colours.",
+        )
+
     def _blend(self, blend: str | None) -> str:
         blend = self.bundle.manifest.tiles.blend if blend is None else blend
         if blend not in ("each", "final"):
@@ -315,22 +344,6 @@ def _foreign(manifest: Manifest, name: str, value: object) -> OptionError:
         found=repr(value),
         expected=f"none: {manifest.name!r} takes no {name}",
         mend="Leave it out, or use a bundle that takes it (`lqhq inspect` says).",
-    )
-
-
-def _colour_fix(kind: str) -> ColourFix | None:
-    """None for "none". Told before the work, not after it."""
-    if kind == "none":
-        return None
-    for known in get_args(ColourFix):
-        if kind == known:
-            fix: ColourFix = known
-            return fix
-    raise OptionError(
-        "color_fix",
-        found=repr(kind),
-        expected=f"none, {' or '.join(get_args(ColourFix))}",
-        mend="Leave it out to keep the network's colours.",
     )
 
 

@@ -44,7 +44,7 @@ def _wanted(
     manifest: Manifest, role: Role, graph: Graph, vectors: dict[str, int]
 ) -> tuple[dict[str, Shape], dict[str, Shape]]:
     lq: Shape = ("N", manifest.channels, "H", "W")
-    pooled, noise, cond = ((("N", vectors[name])) for name in ("sums", "noise", "cond"))
+    pooled, noise, cond = (("N", vectors[name]) for name in ("sums", "noise", "cond"))
     match role:
         case "denoise":  # var where the variance is learned
             outputs = dict.fromkeys(["pred", *(["var"] if "var" in graph.outputs else [])], lq)

@@ -12,16 +12,18 @@ from numpy.typing import NDArray
 
 from lqhq.runtime.bundle import Bundle
 from lqhq.runtime.engines import open_session
+from lqhq.runtime.golden_check import STREAMS, check_extras, check_shapes
 from lqhq.runtime.golden_file import read_golden, unusable
 from lqhq.runtime.machine import cpu_count
 from lqhq.runtime.manifest import Role, Tensor
-from lqhq.runtime.parity import FINISHED, FORWARD, MOST_CHANGED, Case, Report, compare
+from lqhq.runtime.parity import FINISHED, FORWARD, MOST_CHANGED, MOST_FORWARD, Case, Report, compare
 from lqhq.runtime.restorer import Restorer
 
-__all__ = ["IMAGE_GOLDEN", "compare_outputs", "replay", "role_golden"]
+__all__ = ["BOUND", "IMAGE_GOLDEN", "compare_outputs", "replay", "role_golden"]
 
 Arrays = Mapping[str, NDArray[Any]]
 
+BOUND = "bound"  # <case>.bound: what the outputs of the case may differ by, as `compare_outputs` takes it
 IMAGE_GOLDEN = "goldens/image.npz"  # as in IMAGE_ARRAYS
 # Kind and number of axes of every array. `changed` is the share of values that may differ; what a bundle does not
 # need (a mask, a schedule, a stream of noise) is not there.
@@ -35,11 +37,10 @@ IMAGE_ARRAYS: dict[str, tuple[type[np.generic], int]] = {
     "step": (np.float32, 4),
     "prior": (np.float32, 1),
 }
-STREAMS = ("start", "step", "prior")
 
 
 def role_golden(role: str) -> str:
-    """The file of a role's goldens: `<case>.<input or output>` for each of its tensors."""
+    """The file of a role's goldens: `<case>.<input or output>` for each of its tensors, and `<case>.bound`."""
     return f"goldens/{role}.npz"
 
 
@@ -57,14 +58,18 @@ def replay(bundle: Bundle, *, threads: int | None = None) -> Report:
 
 
 def compare_outputs(
-    role: str, outputs: Mapping[str, Tensor], batch: str, found: Arrays, wanted: Arrays, *, peak: float
+    role: str, outputs: Mapping[str, Tensor], batch: str, found: Arrays, wanted: Arrays, *, peak: float, bound: float
 ) -> Iterator[Case]:
-    """One case per output of one call; `batch` names the call, `peak` is the width of the pixel range."""
+    """One case per output of one call; `batch` names the call, `peak` is the width of the pixel range.
+
+    `bound` takes the place of `FORWARD`'s, relative as that is.
+    """
+    tolerance = msgspec.structs.replace(FORWARD, max_abs=bound)
     for name, tensor in outputs.items():
         # A vector has no range that is known beforehand: its PSNR is over the reference's own.
         width = peak if len(tensor.shape) == 4 else float(np.abs(wanted[name]).max(initial=0.0)) or 1.0
         case = batch if len(outputs) == 1 else f"{batch}, {name}"
-        yield compare(role, case, found[name], wanted[name], peak=width, tolerance=FORWARD)
+        yield compare(role, case, found[name], wanted[name], peak=width, tolerance=tolerance)
 
 
 def _role(bundle: Bundle, role: Role, threads: int) -> list[Case]:
@@ -83,8 +88,13 @@ def _role(bundle: Bundle, role: Role, threads: int) -> list[Case]:
                 }
                 for tensors in (graph.inputs, graph.outputs)
             )
+            check_shapes(file, name, feed | wanted, {**graph.inputs, **graph.outputs})
+            bound = float(_member(arrays, file, f"{name}.{BOUND}", np.float64, 0))
+            if not FORWARD.max_abs <= bound <= MOST_FORWARD:
+                raise unusable(file, f"a bound of {bound}, which must be {FORWARD.max_abs} to {MOST_FORWARD}")
             batch = "x".join(map(str, next(iter(feed.values())).shape))
-            cases += compare_outputs(role, graph.outputs, batch, session.run(feed), wanted, peak=high - low)
+            found = session.run(feed)
+            cases += compare_outputs(role, graph.outputs, batch, found, wanted, peak=high - low, bound=bound)
     return cases
 
 
@@ -100,6 +110,7 @@ def _finished(bundle: Bundle, threads: int) -> list[Case]:
         raise unusable(IMAGE_GOLDEN, f"changed {changed}, which must be 0 to {MOST_CHANGED}")
     noise = {key: found[key] for key in STREAMS if key in found}
     image, hq, schedule = found["image"], found["hq"], _schedule(bundle, found)
+    check_extras(IMAGE_GOLDEN, bundle.manifest, found, schedule)
     with Restorer.open(bundle, threads=threads) as restorer:
         ours = restorer.restore(
             image, mask=found.get("mask"), schedule=schedule, noise=noise or None, tile=1 << 16, overlap=0

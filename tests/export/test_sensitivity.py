@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from lqhq.export.families import FAMILIES
+from lqhq.export.family import RoleGraph
 from lqhq.export.goldens import synthetic_image
 from lqhq.export.load import load_model
-from lqhq.export.sensitivity import MOST, tolerances
-from lqhq.runtime.parity import FINISHED, MOST_CHANGED, TRAJECTORY
+from lqhq.export.sensitivity import MOST, forward_bound, tolerances
+from lqhq.runtime.manifest import Tensor
+from lqhq.runtime.parity import FINISHED, FORWARD, MOST_CHANGED, MOST_FORWARD, TRAJECTORY
 
 
 class Steep(torch.nn.Module):
@@ -53,3 +56,35 @@ def test_steep_networks_get_more_but_not_without_end(recipe):
     wild, some = tolerances(recipe(300.0), synthetic_image(9, 11), schedule="slow", noise={})
     assert wild.max_abs == MOST
     assert some.changed == MOST_CHANGED  # what a bundle's own check still takes
+
+
+class Quotient(torch.nn.Module):
+    """A difference of near equals divided by a small number: rounding of the weights is all that remains."""
+
+    def __init__(self, divisor: float) -> None:
+        super().__init__()
+        self.weights, self.divisor = torch.nn.Parameter(torch.tensor([1.0, 1.0])), divisor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + (x * self.weights[0] - x * self.weights[1]) / self.divisor
+
+
+@pytest.mark.parametrize(("divisor", "least", "most"), [(1.0, 2e-5, 2e-5), (1e-2, 2e-5, 1e-3), (1e-6, 4e-3, 4e-3)])
+def test_one_call_of_a_network_that_enlarges_rounding_gets_more(divisor, least, most):
+    module, vector = Quotient(divisor), Tensor(dtype="float32", shape=("N", 4))
+    graph = RoleGraph(
+        role="encode",
+        module=module,
+        plain=module,
+        inputs={"pooled": vector},
+        outputs={"cond": vector},
+        examples=lambda draw, n, height, width: {},
+    )
+    feed = {"pooled": np.ones((1, 4), np.float32)}
+    before = module.weights.detach().clone()
+    bound = forward_bound(graph, feed)
+    assert least <= bound <= most
+    assert FORWARD.max_abs <= bound <= MOST_FORWARD
+    assert torch.equal(module.weights, before)  # moved, and put back
+    if divisor == 1e-2:
+        assert bound > FORWARD.max_abs

@@ -29,14 +29,15 @@ OTHERS = {"b": torch.ones(1)}
     [
         (TENSORS, "a.bias", ""),
         ({"params": TENSORS, "params_ema": OTHERS}, "b", "took 'params_ema' of params, params_ema; \"state_key\" in"),
-        ({"params": TENSORS}, "a.bias", "took 'params' of params"),
+        ({"params": TENSORS}, "a.bias", ""),
         ({"params": OTHERS, "params_ema": {}}, "b", "took 'params' of params, params_ema"),
+        ({"model": {"params_ema": OTHERS, "params": TENSORS}}, "b", "took 'model' of model"),
         ({"step": 3, "state_dict": OTHERS, "net": TENSORS}, "b", "took 'state_dict' of step, state_dict, net"),
     ],
 )
 def test_the_first_of_the_nested_names_is_taken(tmp_path, data, taken, note):
     torch.save(data, tmp_path / "w.pth")
-    opened = open_checkpoint(tmp_path / "w.pth", nested=NESTED)
+    opened = open_checkpoint(tmp_path / "w.pth", nested=NESTED, state_key="model" if "model" in data else None)
     assert taken in opened.tensors
     assert "".join(opened.notes).startswith(note)
 

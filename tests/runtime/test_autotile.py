@@ -32,13 +32,14 @@ def manifest(tiny_bundle) -> Manifest:
     return with_memory(plain, denoise=Memory(fixed=1_000_000, per_pixel=1000.0))
 
 
-def choose(manifest, canvas, *, tile="auto", budget=10**9, overlap=None, blend="final", depth=0, held=0):
+def choose(manifest, canvas, *, tile="auto", budget=10**9, overlap=None, blend="final", prior="image", depth=0, held=0):
     return choose_tiles(
         manifest,
         canvas,
         tile=tile,
         overlap=overlap,
         blend=blend,
+        prior=prior,
         depth=depth,
         held_bytes=held,
         budget_bytes=budget,
@@ -75,7 +76,7 @@ def test_a_small_budget_takes_a_smaller_tile(manifest):
 
 def test_a_budget_too_small_for_anything_names_what_is_needed(manifest):
     with pytest.raises(LimitError, match=r"Give --memory (\d+)M or more") as caught:
-        choose(manifest, Size(400, 400), budget=1_200_000)
+        choose(manifest, Size(400, 400), budget=1_050_000)
     needed = int(caught.value.mend.split("--memory ")[1].split("M")[0]) * 1_000_000
     assert choose(manifest, Size(400, 400), budget=needed).plan.tile.height <= 24
 
@@ -153,6 +154,52 @@ def test_sessions_that_are_open_together_count_together(guided_bundle):
     heavy = {role: Memory(fixed=2 << 20, per_pixel=164.0) for role in ("reduce", "decode")}
     more = choose(with_memory(manifest, **heavy), size, tile=64).peak_bytes - plain.peak_bytes
     assert more == 2 * (1 << 20) + 100 * (64 * 64 + 16 * 16)
+    own = choose(manifest, size, tile=64, prior="tile")
+    assert own.reduction == own.plan
+    assert own.peak_bytes - plain.peak_bytes == 64 * (64 * 64 - 16 * 16)
+
+
+def test_the_process_counts_once(guided_bundle):
+    """Each `fixed` holds a process of its own; the least, a graph of vectors, has little else."""
+    manifest = open_bundle(guided_bundle()).manifest
+    memories = {
+        role: Memory(fixed=fixed, per_pixel=0.0) for role, fixed in (("reduce", 9), ("encode", 7), ("decode", 8))
+    }
+    changed, one = with_memory(manifest, **memories), Size(16, 16)
+    assert (
+        choose(changed, one).peak_bytes
+        - choose(with_memory(changed, **dict.fromkeys(memories, Memory(fixed=7, per_pixel=0.0))), one).peak_bytes
+        == 3
+    )
+
+
+def test_what_the_graphs_enlarge_counts(guided_bundle):
+    """Bands and a tile's arrays are of the result's size."""
+    size = Size(64, 64)
+    small, large = (
+        choose(open_bundle(guided_bundle(f"x{growth}", growth=growth)).manifest, size, tile=32).peak_bytes
+        for growth in (1, 4)
+    )
+    bands, arrays = 2 * 3 * 4 * 32 * 64, 3 * 4 * 32 * 32 * 6
+    assert large - small == (16 - 1) * (bands + arrays)
+
+
+@pytest.mark.parametrize("budget", [2_500_000, 5_000_000, 11_000_000, 22_000_000])
+def test_a_tile_that_is_named_as_fitting_fits(manifest, budget):
+    size = Size(140, 180)
+    with pytest.raises(LimitError, match="Use --tile") as refused:
+        choose(manifest, size, tile=180, budget=budget)
+    named = int(refused.value.mend.removeprefix("Use --tile ").removesuffix("."))
+    assert choose(manifest, size, tile=named, budget=budget).peak_bytes <= budget
+
+
+def test_auto_gives_up_overlap_before_it_gives_up(manifest):
+    hints = msgspec.structs.replace(manifest.tiles, overlap=32)
+    wide = msgspec.structs.replace(manifest, tiles=hints)
+    needed = choose(wide, Size(200, 200), tile=16).peak_bytes
+    assert choose(wide, Size(200, 200), budget=needed).plan.overlap < 32
+    with pytest.raises(LimitError):
+        choose(wide, Size(200, 200), budget=needed, overlap=32)
 
 
 @pytest.mark.parametrize(("tile", "side"), [(64, 32), (20, 20), (4, 16)])

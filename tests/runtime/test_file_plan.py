@@ -23,7 +23,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def pairs(inputs: list[str], output: str) -> list[tuple[str, str]]:
-    return [(str(source), str(target)) for source, target in plan_files(inputs, output, SUFFIXES)]
+    return [(str(source), str(target)) for source, target, _ in plan_files(inputs, output, SUFFIXES)]
 
 
 def test_one_file_to_a_file_or_into_a_folder(tree):
@@ -129,3 +129,12 @@ def test_a_pattern_leaves_the_output_folder_out_too(tree):
 def test_a_folder_that_is_its_own_output_is_refused(tree):
     with pytest.raises(OptionError, match="an input itself"):
         pairs(["in"], "in")
+
+
+def test_masks_inside_a_searched_folder_are_no_images_and_places_are_told(tree):
+    found = plan_files(["in"], "out", SUFFIXES, beside="in/sub")
+    assert {str(pair.relative) for pair in found} == {
+        str(pair.relative) for pair in plan_files(["in"], "out", SUFFIXES) if "sub" not in str(pair.relative)
+    }
+    assert all(pair.source == Path("in") / pair.relative for pair in found)
+    assert plan_files(["in/a.png"], "x.png", SUFFIXES)[0].relative == Path("a.png")

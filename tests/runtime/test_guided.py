@@ -132,6 +132,38 @@ def test_only_the_hole_changes(guided_bundle: Build, kind, tile):
     assert (difference > 1e-5).mean() < 0.01
 
 
+@pytest.mark.parametrize("flat", [True, False])
+def test_kept_pixels_stay_under_transparency_and_the_hole_is_not_looked_at(guided_bundle: Build, flat):
+    draw = np.random.default_rng(0)
+    image = draw.integers(0, 256, (30, 41, 4), np.uint8)
+    image[..., 3] = 7 if flat else np.where(draw.random((30, 41)) < 0.3, 0, image[..., 3])
+    hole = np.zeros((30, 41), bool)
+    hole[5:15, 20:41] = True
+    other = image.copy()
+    other[hole, :3] = 255 - other[hole, :3]
+    with Restorer.open(guided_bundle(masked=True)) as restorer:
+        result = restorer.restore(image, mask=hole)
+        assert np.array_equal(result[~hole], image[~hole])
+        assert np.array_equal(restorer.restore(other, mask=hole), result)
+
+
+@pytest.mark.parametrize("growth", [2, 4])
+@pytest.mark.parametrize("fix", ["wavelet", "adain"])
+def test_a_colour_fix_takes_the_image_at_the_results_size(guided_bundle: Build, growth, fix):
+    """The mean colour of the input comes back, whatever the vector did to it."""
+    image = (0.3 + 0.4 * photo(40, 44)).astype(np.float32)
+    with Restorer.open(guided_bundle(growth=growth)) as restorer:
+        result = restorer.restore(image, color_fix=fix)
+        assert np.abs(restorer.restore(image).mean(axis=(0, 1)) - image.mean(axis=(0, 1))).max() > 0.06
+    # The wavelet takes what is coarser than 31 pixels, which at these sizes leaves some of the mean behind.
+    assert result.mean(axis=(0, 1)) == pytest.approx(image.mean(axis=(0, 1)), abs=0.03)
+
+
+def test_a_colour_fix_would_change_what_inpainting_keeps(guided_bundle: Build):
+    with Restorer.open(guided_bundle(masked=True)) as restorer, pytest.raises(OptionError, match="no color_fix"):
+        restorer.restore(photo(), mask=np.ones((37, 50)), color_fix="adain")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -23,6 +23,7 @@ from lqhq.runtime.manifest import (
     Reduction,
     Resize,
     Tensor,
+    TileHints,
 )
 from lqhq.runtime.schedule import Row, Schedule, Start
 
@@ -89,6 +90,10 @@ def test_axes_that_no_tensor_has(axis: int | str) -> None:
         ({"prepare": (Resize(filter="bicubic", factor=3), Pad(mode="edge", multiple=4, smallest=4))}, "enlarges by 3"),
         ({"finish": (Crop(), Composite(), Quantize(mode="round"))}, "finish must be crop"),
         ({"finish": (Crop(),)}, "finish must be crop"),
+        (
+            {"tiles": TileHints(multiple=4, smallest=4, preferred=16, overlap=8, blend="each")},
+            "there is nothing in between",
+        ),
     ],
 )
 def test_a_manifest_that_contradicts_itself_is_refused(

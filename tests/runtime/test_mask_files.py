@@ -9,6 +9,7 @@ import pytest
 
 from lqhq.runtime.errors import ImageError, OptionError
 from lqhq.runtime.file_plan import FilePair
+from lqhq.runtime.geometry import Size
 from lqhq.runtime.image_file import SUFFIXES, ImageFile
 from lqhq.runtime.image_write import write_image
 from lqhq.runtime.mask_files import plan_masks, read_mask
@@ -17,10 +18,11 @@ from lqhq.runtime.mask_files import plan_masks, read_mask
 @pytest.fixture
 def pairs(tmp_path: Path) -> list[FilePair]:
     names = ["a.jpg", "sub/b.png"]
-    return [FilePair(tmp_path / "in" / name, tmp_path / "out" / name) for name in names]
+    return [FilePair(tmp_path / "in" / name, tmp_path / "out" / name, Path(name)) for name in names]
 
 
 def test_one_file_is_for_all(pairs, tmp_path):
+    (tmp_path / "m.png").touch()
     assert plan_masks(pairs, str(tmp_path / "m.png"), SUFFIXES) == {pair.source: tmp_path / "m.png" for pair in pairs}
 
 
@@ -43,7 +45,32 @@ def test_no_mask_or_two_are_refused(pairs, tmp_path, names, message):
         plan_masks(pairs[:1], str(folder), SUFFIXES)
 
 
+def test_a_place_is_told_by_the_searched_folder_not_by_what_the_sources_share(tmp_path):
+    """One photo in a subfolder: its mask lies in that subfolder, though a file of its name lies above, too."""
+    folder = tmp_path / "masks"
+    (folder / "a").mkdir(parents=True)
+    for name in ("x.png", "a/x.png"):
+        (folder / name).touch()
+    pair = FilePair(tmp_path / "photos" / "a" / "x.png", tmp_path / "out" / "a" / "x.png", Path("a/x.png"))
+    assert plan_masks([pair], str(folder), SUFFIXES) == {pair.source: folder / "a" / "x.png"}
+
+
+@pytest.mark.parametrize(("name", "message"), [("", "not there"), ("no.png", "not there"), ("/dev/null", "no regular")])
+def test_what_is_no_mask_is_told_before_any_image(pairs, name, message):
+    with pytest.raises(OptionError, match=message):
+        plan_masks(pairs, name, SUFFIXES)
+
+
+def test_an_image_is_not_its_own_mask(pairs):
+    pairs[0].source.parent.mkdir()
+    pairs[0].source.touch()
+    with pytest.raises(OptionError, match="the image itself"):
+        plan_masks(pairs[:1], str(pairs[0].source), SUFFIXES)
+
+
 def test_a_result_never_replaces_a_mask(pairs):
+    pairs[0].target.parent.mkdir()
+    pairs[0].target.touch()
     with pytest.raises(OptionError, match="an output that is a mask"):
         plan_masks(pairs[:1], str(pairs[0].target), SUFFIXES)
 
@@ -55,7 +82,7 @@ def test_what_is_not_black_is_the_hole(tmp_path, channels, kind):
     if channels == 4:
         pixels[..., 3] = 255
     write_image(tmp_path / "m.png", ImageFile(pixels=pixels))
-    hole = read_mask(tmp_path / "m.png")
+    hole = read_mask(tmp_path / "m.png", Size(4, 6))
     assert hole.shape == (4, 6)
     assert np.argwhere(hole).tolist() == [[1, 2]]
 
@@ -65,4 +92,6 @@ def test_a_mask_with_transparent_parts_is_ambiguous(tmp_path):
     pixels[:2, :, 3] = 255
     write_image(tmp_path / "m.png", ImageFile(pixels=pixels))
     with pytest.raises(ImageError, match="without an alpha channel"):
-        read_mask(tmp_path / "m.png")
+        read_mask(tmp_path / "m.png", Size(4, 6))
+    with pytest.raises(ImageError, match=r"m\.png: found a mask of 6x4; expected 4x6"):
+        read_mask(tmp_path / "m.png", Size(6, 4))

@@ -30,7 +30,7 @@ def checked(tiny_bundle):
         noise = {name: array.astype(np.float32) for name, array in noise.items()}
         with Restorer.open(bundle) as restorer:
             hq = restorer.restore(image, schedule="noisy", noise=noise)
-        role = {"a.state": state, "a.t": t, "a.pred": pred}
+        role = {"a.state": state, "a.t": t, "a.pred": pred, "a.bound": np.array(2e-5)}
         finished = {"image": image, "hq": hq, "schedule": np.array("noisy"), "changed": np.array(1e-3), **noise}
         (folder / "goldens").mkdir()
         for name, arrays in (("denoise", role), ("image", finished)):
@@ -86,7 +86,14 @@ def test_goldens_that_lack_an_array_or_need_pickle_are_refused(checked):
         ({"image": np.zeros((9, 7, 3), np.float32)}, "'image' of <f4"),
         ({"a_state": np.zeros((3, 3, 8, 12))}, "'a.state' of <f8"),
         ({"a_pred": np.array("text")}, "'a.pred' of <U4 with 0 axes"),
-        ({"a_state": None, "a_t": None, "a_pred": None}, "found no array;"),
+        ({"a_state": None, "a_t": None, "a_pred": None, "a_bound": None}, "found no array;"),
+        ({"a_bound": None}, "no array 'a.bound'"),
+        ({"a_bound": np.array(1.0)}, "a bound of 1.0"),
+        ({"a_bound": np.array(np.nan)}, "a bound of nan"),
+        ({"a_t": np.ones(2, np.float32)}, r"'a.t' of shape \(2,\)"),
+        ({"a_state": np.zeros((0, 3, 8, 12), np.float32)}, r"'a.state' of shape \(0, 3, 8, 12\)"),
+        ({"a_pred": np.full((3, 3, 8, 12), np.nan, np.float32)}, "not finite"),
+        ({"start": None}, "'start', 'step'\\] are needed"),
     ],
 )
 def test_goldens_of_another_kind_are_refused(checked, changes, words):
@@ -116,6 +123,7 @@ def guided(guided_bundle):
             }
             with OnnxSession(bundle.path(variants["fp32"].file), threads=1) as session:
                 files[role] = {f"a.{name}": array for name, array in (feed | session.run(feed)).items()}
+            files[role]["a.bound"] = np.array(2e-5)
         image, mask = draw.integers(0, 256, (9, 7, 3), dtype=np.uint8), np.zeros((9, 7), np.uint8)
         mask[2:6, 3:] = 255
         prior = draw.normal(size=4).astype(np.float32)
@@ -125,6 +133,7 @@ def guided(guided_bundle):
         (folder / "goldens").mkdir()
         for name, arrays in files.items():
             kept = {key: changes.get(key.replace(".", "_"), array) for key, array in arrays.items()}
+            kept = {key: array for key, array in kept.items() if array is not None}
             np.savez_compressed(folder / "goldens" / f"{name}.npz", **kept)
         fields = {name: getattr(bundle.manifest, name) for name in bundle.manifest.__struct_fields__}
         write_manifest(folder, type(bundle.manifest)(**{**fields, "files": file_records(folder)}))
@@ -166,6 +175,13 @@ def test_a_fault_in_any_of_them_fails(guided, changes, failed):
         ({"mask": np.zeros((9, 7, 1), np.uint8)}, "'mask' of |u1 with 3 axes"),
         ({"prior": np.zeros((1, 4), np.float32)}, "'prior' of <f4 with 2 axes"),
         ({"a_cond": np.zeros((3, 4), np.float64)}, "'a.cond' of <f8"),
+        ({"a_lq": np.zeros((3, 3, 8, 12), np.float32)}, r"'a.lq' of shape \(3, 3, 8, 12\)"),
+        ({"a_noise": np.zeros((2, 4), np.float32)}, r"'a.noise' of shape \(2, 4\)"),
+        ({"prior": None}, "'prior'\\] are needed"),
+        ({"mask": None}, "'mask', 'prior'\\] are needed"),
+        ({"prior": np.zeros(5, np.float32)}, "of another size"),
+        ({"prior": np.full(4, np.nan, np.float32)}, "of another size"),
+        ({"mask": np.zeros((7, 9), np.uint8)}, "of another size"),
     ],
 )
 def test_their_goldens_of_another_kind_are_refused(guided, changes, words):

@@ -52,7 +52,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("inputs", metavar="INPUT", nargs="+", help="image files, folders, or quoted patterns")
     add("-o", "--output", required=True, metavar="FILE_OR_DIR", help="result file (one input) or folder")
     add("--schedule", metavar="NAME", help="which of the bundle's schedules (default: the bundle's own)")
-    add("--seed", type=_whole(0, SEEDS), default=0, metavar="S", help="seed of stochastic schedules (default: 0)")
+    add(
+        "--seed",
+        type=_whole(0, SEEDS),
+        default=0,
+        metavar="S",
+        help="seed of the noise, where any is drawn (default: 0)",
+    )
     add("--tile", type=_tile, default="auto", metavar="N|auto", help="side of a tile in network pixels")
     add("--overlap", type=_whole(0, PIXELS), metavar="N", help="pixels that neighbouring tiles share")
     add("--blend", choices=("each", "final"), help="blend tiles at every step, or only the final pixels")
@@ -85,7 +91,7 @@ def main(args: argparse.Namespace) -> int:
     from lqhq.runtime.mask_files import plan_masks
     from lqhq.runtime.restorer import Restorer
 
-    pairs = plan_files(args.inputs, args.output, SUFFIXES)
+    pairs = plan_files(args.inputs, args.output, SUFFIXES, beside=args.mask)
     line = ProgressLine(sys.stderr, len(pairs))
     masks = None if args.mask is None else plan_masks(pairs, args.mask, SUFFIXES)
     names = ("schedule", "seed", "tile", "overlap", "blend", "memory", "color_fix", "prior")
@@ -97,7 +103,13 @@ def main(args: argparse.Namespace) -> int:
 
     with Restorer.open(args.bundle, threads=args.threads) as restorer:
         # What is wrong for every image is told before the first one is read.
-        restorer.check(masked=masks is not None, schedule=args.schedule, blend=args.blend, prior=args.prior)
+        restorer.check(
+            masked=masks is not None,
+            schedule=args.schedule,
+            blend=args.blend,
+            prior=args.prior,
+            color_fix=args.color_fix,
+        )
         outcomes = restore_files(
             restorer, pairs, resume=args.resume, options=options, masks=masks, listen=line.update, note=note
         )

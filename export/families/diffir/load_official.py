@@ -104,7 +104,8 @@ def _filled(where: str, described: Described, weights: Mapping[str, Tensor], not
     own = {name: tensor.shape for name, tensor in network.state_dict().items()}
     if own == {name: tensor.shape for name, tensor in weights.items()}:
         network = network.to_empty(device="cpu")
-    fill(where, network, weights)  # on the meta device it cannot but refuse
+    # On the meta device it cannot but refuse.
+    fill(where, network, weights, mend="The file is incomplete, or of a changed network: get the released one again.")
     if others := Counter(str(tensor.dtype) for tensor in weights.values() if tensor.dtype != torch.float32):
         notes.append(f"as float32: {', '.join(f'{count} tensors of {dtype}' for dtype, count in others.items())}")
     return network

@@ -118,8 +118,8 @@ def _refuse_told(settings: Settings) -> None:
     for key in Settings.__struct_fields__:
         if key not in OWN and getattr(settings, key) is not None:
             raise OptionError(
-                f"--{key.replace('_', '-')}",
-                found=f"{getattr(settings, key)!r}",
+                key,
+                found="a value, in --config or as a flag",
                 expected="none: the weights of a DiffIR tell all that it needs",
                 mend="Leave it out.",
             )

@@ -295,14 +295,15 @@ def test_a_mask_of_another_size_fails_that_file(guided_bundle, photos, tmp_path,
     write_image(tmp_path / "m.png", ImageFile(pixels=np.zeros((3, 3, 1), np.uint8)))
     arguments = ["upscale", str(guided_bundle(masked=True)), str(photos / "a.png"), "--mask", str(tmp_path / "m.png")]
     assert run([*arguments, "-o", str(tmp_path / "o.png")]) == 1
-    assert "found shape (3, 3); expected [9, 11]" in capsys.readouterr().err
+    assert "m.png: found a mask of 3x3; expected 11x9" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("masked", "extra", "message"),
     [
         (True, [], "--mask FILE"),
-        (False, ["--mask", "m.png"], "takes no mask"),
+        (False, ["--mask", __file__], "takes no mask"),
+        (True, ["--mask", "gone.png"], "not there"),
         (False, ["--schedule", "fast"], "takes no schedule"),
         (False, ["--blend", "each"], "nothing to blend"),
     ],

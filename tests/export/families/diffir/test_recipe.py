@@ -103,19 +103,19 @@ def test_the_reach_is_the_networks_own(official):
 
 
 @pytest.mark.parametrize(
-    ("settings", "flag"),
+    ("settings", "key"),
     [
-        (Settings(time_scale=1.0), "--time-scale"),
-        (Settings(schedules={"fast": Sampling(steps=1)}), "--schedules"),
-        (Settings(scale=4), "--scale"),
-        (Settings(resize="bicubic"), "--resize"),
-        (Settings(pixels=Pixels(range=(0.0, 1.0), order="rgb")), "--pixels"),
-        (Settings(quantize="round"), "--quantize"),
-        (Settings(eps=0.1), "--eps"),
+        (Settings(time_scale=1.0), "time_scale"),
+        (Settings(schedules={"fast": Sampling(steps=1)}), "schedules"),
+        (Settings(scale=4), "scale"),
+        (Settings(resize="bicubic"), "resize"),
+        (Settings(pixels=Pixels(range=(0.0, 1.0), order="rgb")), "pixels"),
+        (Settings(quantize="round"), "quantize"),
+        (Settings(eps=0.1), "eps"),
     ],
 )
-def test_what_the_weights_tell_is_not_taken_from_elsewhere(recipe, settings, flag):
-    with pytest.raises(OptionError, match=f"^{flag}: .* the weights of a DiffIR tell"):
+def test_what_the_weights_tell_is_not_taken_from_elsewhere(recipe, settings, key):
+    with pytest.raises(OptionError, match=f"^{key}: .* the weights of a DiffIR tell"):
         recipe(settings)
 
 
