@@ -29,12 +29,12 @@ from lqhq.runtime.image_write import write_image
 from lqhq.runtime.machine import cpu_count
 from lqhq.runtime.tiles import plan_tiles
 
-SIDES = (64, 96, 128, 192, 256)
-OVERLAPS = (0, 16, 32, 64)
+SIDES = (64, 128, 256)
+OVERLAPS = (0, 8, 16, 32)
 REDUCTIONS = (128, 256, 512)
 BUDGET = "4G"
-LARGE, SMALL, QUICK = 1024, 320, 160  # LR sides: of the photo within the budget, of those for seams, of --quick
-PHOTOS = 4
+LARGE, SMALL, QUICK = 1024, 320, 160  # sides: of the photo within the budget, of those for seams, of --quick
+PHOTOS = 3
 
 Pixels = NDArray[np.uint8]
 
@@ -50,12 +50,6 @@ def photos(folder: Path, side: int, count: int) -> list[Pixels]:
     if not found:
         raise SystemExit(f"{folder}/validation holds no photo of {side} pixels")
     return found
-
-
-def reduced(lr: Pixels) -> Pixels:
-    """A quarter of the sides, as the demo's training has it."""
-    small = Image.fromarray(lr).resize((lr.shape[1] // 4, lr.shape[0] // 4), Image.Resampling.BICUBIC)
-    return np.asarray(small)
 
 
 def prior_rows(bundle: str, image: Pixels, sides: Sequence[int]) -> list[tuple[object, ...]]:
@@ -162,11 +156,11 @@ def main() -> None:
     page.table(
         "Prior from tiles", columns, prior_rows(args.bundle, photo, REDUCTIONS[:2] if args.quick else REDUCTIONS)
     )
-    images = [reduced(one) for one in photos(args.photos, 4 * small, 2 if args.quick else PHOTOS)]
+    images = photos(args.photos, small, 2 if args.quick else PHOTOS)
     page.text(
-        f"Seams: {len(images)} photos never trained on, {images[0].shape[1]}x{images[0].shape[0]} LR, tiled against "
-        "untiled, worst channel, levels of 255 before rounding: rms, then max / mean by distance in pixels of the "
-        "result to the nearest line where a tile begins or ends."
+        f"Seams: the centres {small}x{small} of {len(images)} photos never trained on, tiled against untiled, worst "
+        "channel, levels of 255 before rounding: rms, then max / mean by distance in pixels of the result to the "
+        "nearest line where a tile begins or ends."
     )
     columns = ("tile", "overlap", "prior", "pixels run / image", "rms", *bin_names())
     page.table("Tiled against untiled", columns, seam_rows(args.bundle, images, sides, overlaps))

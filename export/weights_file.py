@@ -151,8 +151,9 @@ def _state_dict(
         notes.append(f"took {state_key!r} of {_keys(data)}")
         data = data[state_key]
     held = [key for key in nested if isinstance(data.get(key), Mapping) and data[key]]
+    whole: Mapping[Any, Any] = data
     if not held:
-        return data
+        return whole
     other = f'; "state_key" in --config chooses {" or ".join(map(repr, held[1:]))}' if held[1:] else ""
     if len(data) > 1:
         notes.append(f"took {held[0]!r} of {_keys(data)}{other}")

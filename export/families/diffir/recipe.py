@@ -21,9 +21,10 @@ from lqhq.runtime.errors import CheckpointError, OptionError
 __all__ = ["OFFICIAL", "recipe"]
 
 CELL = 8  # DIRformer halves the folded image three times
-# Pixels of the image that the network is given. Near the training crops (64 for x4, 192 to 512 for deblurring, 256 for
-# inpainting), whose statistics attention knows; larger ones are fewer seams. Not yet set by a seam test.
-PREFERRED, OVERLAP = 256, 64
+# Pixels of the image that the network is given. The seam test with a trained small x4 (benchmarks/results/
+# guided_tiles.md): tiles of 256 differ from the whole image by 0.04 levels rms, of 64 by 0.2; an overlap of 16 hides
+# the border, and more gains nothing. Released networks are deeper, hence twice that.
+PREFERRED, OVERLAP = 256, 32
 # Cells of CPEN's folded grid in a tile of sums: with the reach of released networks, 14 to 22 cells, at most a third of
 # the work is done twice; features take 256 MB of float32 values.
 REDUCED = 256

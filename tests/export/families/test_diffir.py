@@ -181,9 +181,12 @@ def test_masks_go_with_images(small, photo, flags, words, capsys):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--time-scale=1"], "--time-scale: found 1.0; expected none: the weights of a DiffIR tell"),
-        (["--schedule=fast=steps:1"], "--schedules: found"),
-        (["--scale=2"], "--scale: found 2"),
+        (
+            ["--time-scale=1"],
+            "time_scale: found a value, in --config or as a flag; expected none: the weights of a DiffIR tell",
+        ),
+        (["--schedule=fast=steps:1"], "schedules: found"),
+        (["--scale=2"], "scale: found a value"),
         (["--format=sr3"], "expected official"),
     ],
 )

@@ -65,8 +65,8 @@ def test_a_lightning_file_says_what_it_set_aside(diffir_data):
     ("kept", "words"),
     [
         ({"params": 2, "params_ema": 1}, "took 'params_ema' of params, params_ema; \"state_key\" in --config chooses"),
-        ({"params_ema": 1}, "took 'params_ema' of params_ema"),
-        ({"params": 1}, "took 'params' of params"),
+        ({"params_ema": 1}, ""),
+        ({"params": 1}, ""),
         ({"params": 1, "params_ema": None}, "took 'params' of params, params_ema"),
         ({"state_dict": 1, "epoch": 3}, "took 'state_dict' of state_dict, epoch"),
     ],

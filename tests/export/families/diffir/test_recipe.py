@@ -58,7 +58,7 @@ def test_the_weights_tell_all(recipe, shape, task, scale, multiple):
     assert found.prepare == (Pad(mode="reflect", multiple=multiple, smallest=multiple),)
     assert found.finish == (Crop(), Quantize(mode="round"))
     assert found.pixels == Pixels(range=(0.0, 1.0), order="rgb")
-    assert (found.tiles.multiple, found.tiles.preferred, found.tiles.overlap) == (multiple, 256, 64)
+    assert (found.tiles.multiple, found.tiles.preferred, found.tiles.overlap) == (multiple, 256, 32)
     assert found.tiles.reach is None
     assert [graph.role for graph in found.graphs] == ["reduce", "encode", "decode"]
     assert not found.schedules
