@@ -22,7 +22,7 @@ __all__ = ["OFFICIAL", "recipe"]
 
 CELL = 8  # DIRformer halves the folded image three times
 # Pixels of the image that the network is given. The seam test with a trained small x4 (benchmarks/results/
-# guided_tiles.md): tiles of 256 differ from the whole image by 0.04 levels rms, of 64 by 0.2; an overlap of 16 hides
+# guided_tiles.md): tiles of 256 differ from the whole image by 0.06 levels rms, of 64 by 0.37; an overlap of 16 hides
 # the border, and more gains nothing. Released networks are deeper, hence twice that.
 PREFERRED, OVERLAP = 256, 32
 # Cells of CPEN's folded grid in a tile of sums: with the reach of released networks, 14 to 22 cells, at most a third of
