@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lqhq.export.family import RoleGraph
 from lqhq.runtime.errors import EngineError
+from lqhq.runtime.geometry import round_up
 from lqhq.runtime.manifest import Memory
 
 __all__ = ["fit", "measure_memory"]
@@ -30,7 +31,7 @@ def measure_memory(file: Path, graph: RoleGraph) -> Memory:
         return Memory(fixed=round(SAFETY * _peak(file, 1)), per_pixel=0.0)
     small = [side for side in SIDES[1:] if graph.per_pair * side**4 <= SCORE_BYTES]
     high = SIDES.index(small[-1]) if small else 1
-    sides = [max(graph.smallest, -(-side // graph.multiple) * graph.multiple) for side in SIDES[high - 1 : high + 1]]
+    sides = [max(graph.smallest, round_up(side, graph.multiple)) for side in SIDES[high - 1 : high + 1]]
     if sides[0] == sides[1]:
         sides[1] *= 2
     points = [(side * side, _peak(file, side)) for side in sides]

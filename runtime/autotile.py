@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lqhq.runtime.errors import LimitError, OptionError
-from lqhq.runtime.geometry import Size
+from lqhq.runtime.geometry import Size, round_up
 from lqhq.runtime.machine import available_memory
 from lqhq.runtime.manifest import Manifest
 from lqhq.runtime.tiles import TilePlan, fit_tile, plan_tiles
@@ -67,9 +67,9 @@ class _Request:
         hints, multiple = self.manifest.reduction, self.manifest.tiles.multiple
         if hints is None or self.own_prior:
             return plan if hints else None
-        overlap = 2 * _up(hints.reach, multiple)
+        overlap = 2 * round_up(hints.reach, multiple)
         side = max(min(hints.preferred, max(plan.tile)), 2 * overlap)
-        return self.plan(_up(side, multiple), overlap)
+        return self.plan(round_up(side, multiple), overlap)
 
     def choice(self, plan: TilePlan, reason: str) -> Choice:
         """Engines, image and result, one band of blended rows, the tile's own arrays."""
@@ -87,10 +87,6 @@ class _Request:
 
     def peak(self, plan: TilePlan) -> int:
         return self.choice(plan, "").peak_bytes
-
-
-def _up(length: int, multiple: int) -> int:
-    return -(-length // multiple) * multiple
 
 
 def _sides(request: _Request, overlap: int, ceiling: int) -> list[int]:
@@ -127,13 +123,11 @@ def choose_tiles(
     "tile" where each tile is reduced as it is. Raises `LimitError` with the tile that would fit when the one asked for
     does not, and with the memory that is needed when none does.
     """
-    hints, given = manifest.tiles, False
+    hints, asked = manifest.tiles, overlap is not None
     if overlap is None:
         # A tile smaller than the hint allows for keeps what overlap it can.
         half = tile // 2 // hints.multiple * hints.multiple if isinstance(tile, int) else hints.overlap
         overlap = min(hints.overlap, half)
-    else:
-        given = True
     request = _Request(
         manifest=manifest,
         canvas=canvas,
@@ -151,7 +145,7 @@ def choose_tiles(
     whole = hints.reach is None or longest <= hints.preferred * 5 // 4
     ceiling = longest if whole else hints.preferred
     side = _largest(request, overlap, budget_bytes, ceiling)
-    while side is None and overlap and not given:
+    while side is None and overlap and not asked:
         overlap = overlap // 2 // hints.multiple * hints.multiple
         side = _largest(request, overlap, budget_bytes, ceiling)
     if side is None:

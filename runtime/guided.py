@@ -72,8 +72,7 @@ class _Sums:
         self._parts: list[tuple[Array, Array] | None] = [None] * count
 
     def add(self, tile: int, fetch: Fetch) -> None:
-        sums = fetch.get("sums", np.empty((1, 0), np.float32))
-        self._parts[tile] = fetched("reduce", fetch, "sums", sums.shape[1:]), fetched("reduce", fetch, "count", (1,))
+        self._parts[tile] = fetched("reduce", fetch, "sums"), fetched("reduce", fetch, "count", (1,))
 
     @property
     def complete(self) -> bool:
@@ -94,11 +93,6 @@ def _reduce_feed(source: PreparedImage, box: Box, core: Box) -> Feed:
     top, left = core.top - box.top, core.left - box.left
     mask[:, :, top : top + core.height, left : left + core.width] = 1
     return {"lq": source.read(box)[None], "mask": mask}
-
-
-def _cond(fetch: Fetch) -> Array:
-    cond = fetch.get("cond", np.empty((1, 0), np.float32))
-    return fetched("encode", fetch, "cond", cond.shape[1:])
 
 
 class _PriorPerImage:
@@ -137,7 +131,7 @@ class _PriorPerImage:
         if call.role == "reduce":
             self._sums.add(call.tile, fetch)
         elif call.role == "encode":
-            self._cond = _cond(fetch)
+            self._cond = fetched("encode", fetch, "cond")
         else:
             self._decoding.done(call, fetch)
 
@@ -178,7 +172,7 @@ class _PriorPerTile:
             self._vectors[call.tile] = sums.pooled()
             self._waiting.append(Call("encode", call.tile, 0, NO_PIXELS))
         elif call.role == "encode":
-            self._vectors[call.tile] = _cond(fetch)
+            self._vectors[call.tile] = fetched("encode", fetch, "cond")
             self._waiting.append(Call("decode", call.tile, 0, self._decoding.plan.box(call.tile)))
         else:
             del self._vectors[call.tile]

@@ -11,21 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lqhq.kernels.pack_pixels import FULL_SCALE, tensor_from_pixels
-from lqhq.runtime.geometry import Box, Size
+from lqhq.runtime.geometry import Box, Size, round_up
 from lqhq.runtime.manifest import Manifest
 from lqhq.runtime.resize import enlarge
 
 __all__ = ["PreparedImage", "canvas_size"]
 
 
-def _padded(length: int, multiple: int, smallest: int) -> int:
-    return -(-max(length, smallest) // multiple) * multiple
-
-
 def canvas_size(size: Size, manifest: Manifest) -> Size:
     """The padded canvas of an image of `size`."""
     pad = manifest.pad
-    return Size(*(_padded(length, pad.multiple, pad.smallest) for length in size.scaled(manifest.factor)))
+    return Size(*(round_up(max(length, pad.smallest), pad.multiple) for length in size.scaled(manifest.factor)))
 
 
 def _fold(start: int, count: int, length: int, mode: str) -> NDArray[np.intp]:
@@ -58,16 +54,16 @@ class PreparedImage:
 
         What the graphs enlarge is enlarged here by the manifest's filter, or bicubic (a = -0.5) where it names none.
         """
-        resize, scale = self._manifest.resize, self._manifest.scale
-        filter_name = resize.filter if resize else "bicubic"
-        raw = enlarge(self._image, scale, filter_name, box) if scale > 1 else self._image[box.rows, box.columns]
+        raw = self._enlarged(box, self._manifest.scale)
         unit: NDArray[np.float32] = np.divide(raw, FULL_SCALE[self._image.dtype.name], dtype=np.float32)
         return unit
 
-    def _raw(self, box: Box) -> NDArray[Any]:
-        """The same in the image's own units."""
+    def _enlarged(self, box: Box, factor: int) -> NDArray[Any]:
+        """`box` of the image, `factor` times as large, in its own units."""
+        if factor == 1:
+            return self._image[box.rows, box.columns]
         resize = self._manifest.resize
-        return enlarge(self._image, resize.factor, resize.filter, box) if resize else self._image[box.rows, box.columns]
+        return enlarge(self._image, factor, resize.filter if resize else "bicubic", box)
 
     def read(self, box: Box) -> NDArray[np.float32]:
         """`[C, h, w]` float32 in the network's range and order; `box` lies inside `canvas`.
@@ -80,7 +76,7 @@ class PreparedImage:
         top, left = int(rows.min()), int(columns.min())
         real = Box(top, left, int(rows.max()) - top + 1, int(columns.max()) - left + 1)
         at = None if real == box else ((rows - top)[:, None], (columns - left)[None, :])
-        part = self._raw(real)
+        part = self._enlarged(real, self._manifest.factor)
         tensor = tensor_from_pixels(
             part if at is None else part[at],
             full_scale=FULL_SCALE[self._image.dtype.name],

@@ -33,16 +33,16 @@ class Session(Protocol):
     ) -> None: ...
 
 
-def fetched(role: str, fetch: Fetch, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def fetched(role: str, fetch: Fetch, name: str, shape: tuple[int, ...] | None = None) -> NDArray[np.float32]:
     """Output `name` of a graph that ran for one sample, without the batch axis.
 
-    Raises `EngineError` where it is missing or its shape is not `shape`.
+    Raises `EngineError` where it is missing, or its shape is not `shape` where that is given.
     """
-    if name not in fetch or fetch[name].shape[1:] != shape:
+    if name not in fetch or (shape is not None and fetch[name].shape[1:] != shape):
         raise EngineError(
             role,
             found=f"outputs { {key: array.shape for key, array in fetch.items()} }",
-            expected=f"{name} of shape {(1, *shape)}",
+            expected=name if shape is None else f"{name} of shape {(1, *shape)}",
             mend="The bundle's graph does not give what its manifest says; export the checkpoint again.",
         )
     sample: NDArray[np.float32] = fetch[name][0]

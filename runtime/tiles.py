@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from lqhq.runtime.errors import OptionError
-from lqhq.runtime.geometry import Box, Size
+from lqhq.runtime.geometry import Box, Size, round_up
 
 __all__ = ["TilePlan", "fit_tile", "plan_tiles"]
 
@@ -99,4 +99,4 @@ def fit_tile(length: int, tile: int, *, overlap: int, multiple: int) -> int:
     count = len(_starts(length, tile, overlap))
     evenly = -(-(length + (count - 1) * overlap) // count)
     least = max(evenly, 2 * overlap)  # neighbours may share at most half of a tile
-    return min(tile, -(-least // multiple) * multiple)
+    return min(tile, round_up(least, multiple))

@@ -1,7 +1,6 @@
 """DiffIR checkpoints with random weights, in the official format and at the official sizes.
 
-What they restore means nothing; how long it takes does. Sizes: `network_g` of the official option files; the stored
-buffers: Ho et al., arXiv 2006.11239, with betas that are linear in their roots.
+What they restore means nothing; how long it takes does. Sizes: `network_g` of the official option files.
 """
 
 from __future__ import annotations
@@ -9,18 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from lqhq.export.families.diffir.dirformer import Shape
 from lqhq.export.families.diffir.network import DiffIR
 from lqhq.export.families.diffir.prior import PriorSchedule
+from lqhq.tools.train_diffir import buffers, official
 
 __all__ = ["DEBLUR", "SEED", "SHALLOW", "TINY", "X4", "Described", "network", "write_checkpoint"]
 
 SEED = 20_261_123
-STEPS, START, END = 4, 0.1, 0.99  # of every released checkpoint
 
 
 class Described(NamedTuple):
@@ -73,33 +70,10 @@ SHALLOW = _like(X4, blocks=(2, 1, 1, 1), refinement=2)  # every kind of layer of
 TINY = _like(X4, dim=8, blocks=(1, 1, 1, 1), refinement=1, hidden=(17, 35, 70, 140))
 
 
-def _buffers() -> dict[str, Tensor]:
-    betas = np.linspace(START**0.5, END**0.5, STEPS) ** 2
-    alphas = 1 - betas
-    bar = np.cumprod(alphas)
-    before = np.append(1.0, bar[:-1])
-    variance = betas * (1 - before) / (1 - bar)
-    values = {
-        "betas": betas,
-        "alphas_cumprod": bar,
-        "alphas_cumprod_prev": before,
-        "sqrt_alphas_cumprod": np.sqrt(bar),
-        "sqrt_one_minus_alphas_cumprod": np.sqrt(1 - bar),
-        "log_one_minus_alphas_cumprod": np.log(1 - bar),
-        "sqrt_recip_alphas_cumprod": np.sqrt(1 / bar),
-        "sqrt_recipm1_alphas_cumprod": np.sqrt(1 / bar - 1),
-        "posterior_variance": variance,
-        "posterior_log_variance_clipped": np.log(np.maximum(variance, 1e-20)),
-        "posterior_mean_coef1": betas * np.sqrt(before) / (1 - bar),
-        "posterior_mean_coef2": (1 - before) * np.sqrt(alphas) / (1 - bar),
-    }
-    return {name: torch.tensor(value, dtype=torch.float32) for name, value in values.items()}
-
-
 def network(described: Described) -> DiffIR:
     """With PyTorch's initial weights, and norms and temperatures that are not all one."""
     torch.manual_seed(SEED)
-    c1, c2 = (tuple(_buffers()[f"posterior_mean_coef{index}"].tolist()) for index in (1, 2))
+    c1, c2 = (tuple(buffers()[f"posterior_mean_coef{index}"].tolist()) for index in (1, 2))
     module = DiffIR(
         described.shape,
         fold=described.fold,
@@ -117,11 +91,5 @@ def network(described: Described) -> DiffIR:
 
 def write_checkpoint(described: Described, path: Path) -> Path:
     """`{"params_ema": ...}` with the buffers and the second copies of the condition and the denoiser, as released."""
-    own = network(described).state_dict()
-    tensors = dict(own) | {f"diffusion.{name}": tensor for name, tensor in _buffers().items()}
-    for prefix, copied in (("denoise.", "diffusion.model."), ("condition.", "diffusion.condition.")):
-        tensors |= {
-            copied + name.removeprefix(prefix): tensor for name, tensor in own.items() if name.startswith(prefix)
-        }
-    torch.save({"params_ema": tensors}, path)
+    torch.save({"params_ema": official(network(described))}, path)
     return path

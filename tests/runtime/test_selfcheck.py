@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
-from lqhq.runtime.bundle import file_records, open_bundle, write_manifest
+from lqhq.runtime.bundle import Bundle, file_records, open_bundle, write_manifest
 from lqhq.runtime.engines.onnx import OnnxSession
 from lqhq.runtime.errors import BundleError
 from lqhq.runtime.restorer import Restorer
 from lqhq.runtime.selfcheck import replay
+
+
+def with_goldens(bundle: Bundle, files: dict[str, dict[str, np.ndarray]], changes: dict[str, Any]) -> Path:
+    """Write the arrays into the bundle's folder; `changes` replace some, None leaves one out."""
+    folder = bundle.folder
+    (folder / "goldens").mkdir()
+    for name, arrays in files.items():
+        kept = {key: changes.get(key.replace(".", "_"), array) for key, array in arrays.items()}
+        kept = {key: array for key, array in kept.items() if array is not None}
+        np.savez_compressed(folder / "goldens" / f"{name}.npz", **kept)
+    write_manifest(folder, msgspec.structs.replace(bundle.manifest, files=file_records(folder)))
+    return folder
 
 
 @pytest.fixture
@@ -32,14 +46,7 @@ def checked(tiny_bundle):
             hq = restorer.restore(image, schedule="noisy", noise=noise)
         role = {"a.state": state, "a.t": t, "a.pred": pred, "a.bound": np.array(2e-5)}
         finished = {"image": image, "hq": hq, "schedule": np.array("noisy"), "changed": np.array(1e-3), **noise}
-        (folder / "goldens").mkdir()
-        for name, arrays in (("denoise", role), ("image", finished)):
-            kept = {key: changes.get(key.replace(".", "_"), array) for key, array in arrays.items()}
-            kept = {key: array for key, array in kept.items() if array is not None}
-            np.savez_compressed(folder / "goldens" / f"{name}.npz", **kept)
-        fields = {name: getattr(bundle.manifest, name) for name in bundle.manifest.__struct_fields__}
-        write_manifest(folder, type(bundle.manifest)(**{**fields, "files": file_records(folder)}))
-        return folder
+        return with_goldens(bundle, {"denoise": role, "image": finished}, changes)
 
     return build
 
@@ -130,14 +137,7 @@ def guided(guided_bundle):
         with Restorer.open(bundle) as restorer:
             hq = restorer.restore(image, mask=mask, noise={"prior": prior})
         files["image"] = {"image": image, "hq": hq, "changed": np.array(1e-3), "mask": mask, "prior": prior}
-        (folder / "goldens").mkdir()
-        for name, arrays in files.items():
-            kept = {key: changes.get(key.replace(".", "_"), array) for key, array in arrays.items()}
-            kept = {key: array for key, array in kept.items() if array is not None}
-            np.savez_compressed(folder / "goldens" / f"{name}.npz", **kept)
-        fields = {name: getattr(bundle.manifest, name) for name in bundle.manifest.__struct_fields__}
-        write_manifest(folder, type(bundle.manifest)(**{**fields, "files": file_records(folder)}))
-        return folder
+        return with_goldens(bundle, files, changes)
 
     return build
 

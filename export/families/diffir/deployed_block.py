@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lqhq.export.families.diffir.dirformer import EPSILON, Attention, Block, FeedForward, LayerNorm
+from lqhq.runtime.geometry import round_up
 
 __all__ = ["DeployedBlock"]
 
@@ -125,7 +126,7 @@ class DeployedFeedForward(nn.Module):
         super().__init__()
         self.norm = ModulatedNorm(norm, plain.kernel)
         hidden = plain.project_out.weight.shape[1]
-        wide = -(-hidden // LANES) * LANES  # with zeros, which stay zeros to the end: GELU(0) 0 = 0
+        wide = round_up(hidden, LANES)  # with zeros, which stay zeros to the end: GELU(0) 0 = 0
         parts = [
             nn.Sequential(
                 _pointwise(plain.project_in.weight.chunk(2)[i], _part(plain.project_in.bias, i, 2), outputs=wide),

@@ -17,6 +17,7 @@ from lqhq.export.settings import Settings, Task
 from lqhq.export.tile_hints import tile_hints
 from lqhq.runtime import manifest as m
 from lqhq.runtime.errors import CheckpointError, OptionError
+from lqhq.runtime.geometry import round_up
 
 __all__ = ["OFFICIAL", "recipe"]
 
@@ -51,8 +52,8 @@ def _loaded(weights: Weights, config: Mapping[str, Any]) -> Network:
         channels=shape.channels,
         multiple=multiple,
         smallest=multiple,
-        preferred=_up(PREFERRED, multiple),
-        overlap=_up(OVERLAP, multiple),
+        preferred=round_up(PREFERRED, multiple),
+        overlap=round_up(OVERLAP, multiple),
         deviations=DEVIATIONS,
         notes=tuple(notes),
     )
@@ -111,8 +112,8 @@ def _reduction(module: DiffIR, multiple: int) -> m.Reduction:
     """CPEN's convolutions, 2 per residual block and 4 more, each look one cell of the folded grid around."""
     blocks = sum(hasattr(layer, "body") for layer in module.condition.E)
     fold = module.condition.fold
-    reach = _up((2 * blocks + 4) * fold, multiple)
-    return m.Reduction(reach=reach, preferred=_up(max(REDUCED * fold, 4 * reach), multiple))
+    reach = round_up((2 * blocks + 4) * fold, multiple)
+    return m.Reduction(reach=reach, preferred=round_up(max(REDUCED * fold, 4 * reach), multiple))
 
 
 def _refuse_told(settings: Settings) -> None:
@@ -124,7 +125,3 @@ def _refuse_told(settings: Settings) -> None:
                 expected="none: the weights of a DiffIR tell all that it needs",
                 mend="Leave it out.",
             )
-
-
-def _up(length: int, multiple: int) -> int:
-    return -(-length // multiple) * multiple

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from torch import nn
 
 from lqhq.export.family import Network
+from lqhq.runtime.geometry import round_up
 
 __all__ = ["ATTENTION", "NORM", "network"]
 
@@ -18,10 +19,6 @@ SCORE_BYTES = 1 << 30
 NORM = "GroupNorm: a tile is normalised by its own mean and variance, not by the image's"
 ATTENTION = "attention: a pixel looks at its own tile only"
 ALIGN_CORNERS = "align_corners upsampling: sampling points depend on the tile's size"
-
-
-def _up(length: int, multiple: int) -> int:
-    return -(-length // multiple) * multiple
 
 
 def score_bytes(heads: Mapping[int, int]) -> float:
@@ -50,14 +47,14 @@ def network(
     side = PREFERRED
     while per_pair * side**4 > SCORE_BYTES and side > 4 * multiple:
         side //= 2
-    preferred = _up(max(side, 4 * multiple), multiple)
+    preferred = round_up(max(side, 4 * multiple), multiple)
     return Network(
         module=module,
         channels=3,
         multiple=multiple,
         smallest=2 * multiple,
         preferred=preferred,
-        overlap=min(_up(min(overlap, preferred // 4), multiple), preferred // 2 // multiple * multiple),
+        overlap=min(round_up(min(overlap, preferred // 4), multiple), preferred // 2 // multiple * multiple),
         reach=reach,
         deviations=deviations,
         per_pair=per_pair,
