@@ -6,6 +6,7 @@ What the manifest may say is in `manifest.py`; what the files must be, in `bundl
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -17,11 +18,13 @@ from typing import Any
 
 from lqhq.runtime.bundle_files import check_digests, check_places, check_sizes, is_inside, regular_file
 from lqhq.runtime.bundle_graphs import check_graphs
-from lqhq.runtime.errors import BundleError, ScheduleError
+from lqhq.runtime.errors import BundleError, OptionError, ScheduleError
+from lqhq.runtime.graph_file import GraphFile
 from lqhq.runtime.manifest import (
     MAX_JSON_BYTES,
     FileRecord,
     Manifest,
+    Role,
     manifest_from_json,
     manifest_to_json,
 )
@@ -51,6 +54,28 @@ class Bundle:
                 mend=f"It holds {', '.join(sorted(self.manifest.files))}.",
             )
         return self.folder / name
+
+    def graph(self, role: Role, precision: str) -> GraphFile:
+        """The graph of a role. Raises `OptionError` for a precision that the bundle does not hold."""
+        variants = self.manifest.graphs[role]
+        found = next((name for name in variants if name == precision), None)
+        if found is None:
+            raise OptionError(
+                "precision",
+                found=repr(precision),
+                expected=f"one of {', '.join(sorted(variants))}",
+                mend="Export the checkpoint again with this --precision, or leave it out.",
+            )
+        graph = variants[found]
+        digests = [self.manifest.files[name].sha256 for name in (graph.file, *graph.external_data)]
+        return GraphFile(
+            bundle=self.manifest.name,
+            role=role,
+            precision=found,
+            path=self.path(graph.file),
+            graph=graph,
+            digest=hashlib.sha256("".join(digests).encode()).hexdigest(),
+        )
 
 
 def open_bundle(source: str | Path, *, verified: Path | None = CACHE_FILE) -> Bundle:

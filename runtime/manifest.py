@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from lqhq.runtime.errors import BundleError
+from lqhq.runtime.precision import Plan, Precision
 from lqhq.runtime.schedule import Schedule
 
 __all__ = [
@@ -49,7 +50,6 @@ Positive = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 RelativePath = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*){0,3}$")]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
-Precision = Literal["fp32", "fp16"]
 Role = Literal["reduce", "encode", "denoise", "decode"]
 Axis = Annotated[str, Meta(pattern=r"^(N|([2-9]|1[0-6])?[HW])$")]  # 4H: four times the input's H
 
@@ -101,7 +101,10 @@ class Memory(Strict, frozen=True, kw_only=True):
 
 
 class Graph(Strict, frozen=True, kw_only=True):
-    """One ONNX file, its external data if any, what goes in and out, and the memory that it takes."""
+    """One ONNX file, its external data if any, what goes in and out, the memory that it takes, what it is made of.
+
+    Inputs and outputs have the same types in every precision: half precision begins and ends inside the graph.
+    """
 
     file: RelativePath
     external_data: tuple[RelativePath, ...] = ()
@@ -109,6 +112,7 @@ class Graph(Strict, frozen=True, kw_only=True):
     outputs: Annotated[dict[Name, Tensor], Meta(min_length=1, max_length=16)]
     pred: Literal["x0", "eps", "v"] | None = None
     memory: Memory
+    plan: Plan | None = None  # None in bundles of a release without engines: what is built of them stays unverified
 
 
 class Resize(Strict, frozen=True, kw_only=True, tag="resize", tag_field="op"):

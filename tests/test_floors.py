@@ -114,9 +114,9 @@ def test_listed_suites_exist() -> None:
 
 
 def test_command_prints_and_exits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    plant(tmp_path, {"runtime/a.py": "\nimport torch"})
+    plant(tmp_path, {"runtime/a.py": "\nimport scipy"})
     assert main([str(tmp_path)]) == 1
-    assert capsys.readouterr().out == "runtime/a.py:2: third-party: runtime may not import torch\n"
+    assert capsys.readouterr().out == "runtime/a.py:2: third-party: runtime may not import scipy\n"
     ran = subprocess.run([sys.executable, ROOT / "tools/floors.py", tmp_path], capture_output=True, check=False)
     assert ran.returncode == 1
     assert main([str(tmp_path / "empty")]) == 0
