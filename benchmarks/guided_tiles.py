@@ -23,10 +23,11 @@ from PIL import Image
 from lqhq.kernels.noise import normal
 from lqhq.runtime import Restorer, open_bundle
 from lqhq.runtime.engines import open_session
+from lqhq.runtime.engines.setup import Setup
 from lqhq.runtime.geometry import Size
 from lqhq.runtime.image_file import ImageFile
 from lqhq.runtime.image_write import write_image
-from lqhq.runtime.machine import cpu_count
+from lqhq.runtime.manifest import Role
 from lqhq.runtime.tiles import plan_tiles
 
 SIDES = (64, 128, 256)
@@ -62,8 +63,8 @@ def prior_rows(bundle: str, image: Pixels, sides: Sequence[int]) -> list[tuple[o
     lq = (image.astype(np.float32) / 255).transpose(2, 0, 1)[None]
     width = manifest.graphs["encode"]["fp32"].inputs["noise"].shape[1]
     noise = normal(seed=0, stream="prior", row=0, channels=1, top=0, left=0, height=1, width=int(width))[0]
-    paths = {role: opened.path(manifest.graphs[role]["fp32"].file) for role in ("reduce", "encode")}  # type: ignore[index]
-    sessions = {role: open_session("onnx", path, device="cpu", threads=cpu_count()) for role, path in paths.items()}
+    roles: tuple[Role, ...] = ("reduce", "encode")
+    sessions = {role: open_session("onnx", opened.graph(role, "fp32"), Setup(device="cpu")) for role in roles}
 
     def prior(side: int, overlap: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         plan = plan_tiles(Size(*image.shape[:2]), Size(side, side), overlap=overlap, multiple=multiple)

@@ -72,7 +72,8 @@ class RoleGraph:
     `module` takes the inputs in their order, and gives the outputs in theirs (a tensor, or a tuple of several);
     `plain` does the same as the formula says it, and is the same object where nothing was rewritten.
     `examples(draw, n, height, width)` are valid inputs. H and W of images are multiples of `multiple`; they are
-    compared from `smallest` on.
+    compared from `smallest` on. Half-precision graphs are made of `half()`, or `module` where that is None, with every
+    submodule that is one of `islands` in float32.
     """
 
     role: m.Role
@@ -83,8 +84,14 @@ class RoleGraph:
     examples: Callable[[np.random.Generator, int, int, int], dict[str, NDArray[np.float32]]]
     multiple: int = 1
     smallest: int = 1
+    half: Callable[[], nn.Module] | None = None
+    islands: tuple[type[nn.Module], ...] = ()
     pred: Literal["x0", "eps", "v"] | None = None
     per_pair: float = 0.0
+
+    def half_form(self) -> nn.Module:
+        """What half-precision graphs are made of, still in float32."""
+        return self.module if self.half is None else self.half()
 
     @property
     def takes_image(self) -> bool:

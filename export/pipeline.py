@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,21 +13,29 @@ from typing import Any
 import msgspec
 
 from lqhq.export.assets import copy_papers
-from lqhq.export.family import Family, RoleGraph
+from lqhq.export.bisect_precision import bisect_precision
+from lqhq.export.family import Family, Recipe, RoleGraph
 from lqhq.export.foreign_text import printable
 from lqhq.export.goldens import write_goldens
+from lqhq.export.half import at_precision, declared_islands
+from lqhq.export.half_settings import HalfSettings
 from lqhq.export.load import Model, load_model
 from lqhq.export.memory import measure_memory
 from lqhq.export.settings import Settings
 from lqhq.export.trace import EXTERNAL_ABOVE, trace
 from lqhq.export.validate import validate
+from lqhq.export.validate_half import HalfReport, validate_half
 from lqhq.runtime import manifest as m
-from lqhq.runtime.bundle import file_records, open_bundle, staging, write_manifest
+from lqhq.runtime.bundle import Bundle, file_records, open_bundle, staging, write_manifest
 from lqhq.runtime.errors import BundleError, CheckpointError
+from lqhq.runtime.manifest import Role
 from lqhq.runtime.parity import Report
+from lqhq.runtime.precision import PRECISIONS, Precision
 
 __all__ = ["ParityError", "export_bundle"]
 
+AGAIN = "Report this with the checkpoint's config and `lqhq doctor`."
+AGAIN_HALF = "Ask less with --least-psnr, or leave this precision out."
 VERSIONS = ("lqhq", "torch", "diffusers", "onnx", "onnxruntime")
 
 
@@ -42,41 +51,97 @@ def export_bundle(
     form: str | None = None,
     config: Mapping[str, Any] | None = None,
     flags: Settings | None = None,
+    precisions: Sequence[Precision] = ("fp32",),
+    half: HalfSettings | None = None,
     overwrite: bool = False,
     external_above: int = EXTERNAL_ABOVE,
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[Path, Report]:
     """Export `checkpoint` into the bundle folder `target`, checked against PyTorch; returns it and the report.
 
-    `config` is the content of `--config`, `flags` what was given besides; `say` hears one line per step.
-    Nothing is left at `target` unless all went well. Raises `CheckpointError`, its kind `ParityError`,
-    `OptionError`, `EngineError`, `BundleError`.
+    `config` is the content of `--config`, `flags` what was given besides; `say` hears one line per step. `precisions`
+    are those of the graphs; fp32 is always among them, since parity is judged by it. `half` is how half precisions are
+    made and checked. Nothing is left at `target` unless all went well. Raises `CheckpointError`, its kind
+    `ParityError`, `OptionError`, `EngineError`, `BundleError`.
     """
+    half = half or HalfSettings()
     model = load_model(family, checkpoint, form=form, config=config, flags=flags)
+    half.check(masked=model.recipe.masked)
     say(f"{checkpoint}: format {model.format}, {_count(model) / 1e6:.2f} M parameters")
     for note in model.notes:
         say(f"  {note}")
     with staging(target, overwrite=overwrite) as folder, _told(target):
-        graphs = {graph.role: _traced(graph, folder, external_above, say) for graph in model.recipe.graphs}
+        make = partial(_traced, folder=folder, external_above=external_above, say=say)
+        graphs: dict[Role, dict[Precision, m.Graph]] = {
+            graph.role: {"fp32": make(graph, "fp32")} for graph in model.recipe.graphs
+        }
         if papers := copy_papers(checkpoint, folder):
             say(f"taking along {', '.join(papers)}")
         say("writing goldens")
         write_goldens(model.recipe, folder)
         manifest = _manifest(model, graphs, target, folder)
         write_manifest(folder, manifest)
+        opened = open_bundle(folder, verified=None)
         say("comparing with PyTorch")
-        report = validate(model.recipe, open_bundle(folder, verified=None))
+        report = validate(model.recipe, opened)
         say(report.table())
-        if not report.passed:
-            raise ParityError(
-                str(target),
-                found="graphs that differ from the PyTorch network (see the table)",
-                expected="parity within the stated bounds",
-                mend="No bundle was written. Report this with the checkpoint's config and `lqhq doctor`.",
+        _require(report, target)
+        parity = [*report.records()]
+        for precision in PRECISIONS:
+            if precision == "fp32" or precision not in precisions:
+                continue
+            variants = _planned(model.recipe, opened, precision, half, say)
+            for graph in variants:
+                graphs[graph.role][precision] = make(graph, precision, exact=graphs[graph.role]["fp32"])
+            manifest = msgspec.structs.replace(manifest, graphs=graphs, files=file_records(folder))
+            write_manifest(folder, manifest)
+            opened = open_bundle(folder, verified=None)
+            say(f"comparing {precision} with PyTorch in float32 and in {precision}")
+            checked = validate_half(
+                model.recipe, variants, opened, precision, photos=half.photos, least_psnr=half.least_psnr
             )
-        write_manifest(folder, msgspec.structs.replace(manifest, parity=report.records()))
+            say(checked.report.table())
+            _require(checked.report, target)
+            parity += checked.report.records()
+            _note(graphs, precision, checked)
+        write_manifest(folder, msgspec.structs.replace(manifest, graphs=graphs, parity=tuple(parity)))
     say(f"wrote {target}")
     return target, report
+
+
+def _planned(
+    recipe: Recipe, bundle: Bundle, precision: Precision, half: HalfSettings, say: Callable[[str], None]
+) -> list[RoleGraph]:
+    """The graphs in `precision`, with the islands of a given plan, or those declared and what else is needed."""
+    declared = {graph.role: declared_islands(graph.half_form(), graph.islands) for graph in recipe.graphs}
+    plan = half.plans.get(precision)
+    if plan is None:
+        plan = bisect_precision(
+            recipe, bundle, precision, photos=half.photos, least_psnr=half.least_psnr, given=declared, say=say
+        )
+    return [at_precision(graph, precision, plan.islands.get(graph.role, ())) for graph in recipe.graphs]
+
+
+def _require(report: Report, target: Path) -> None:
+    if report.passed:
+        return
+    raise ParityError(
+        str(target),
+        found=f"{report.precision} graphs that differ from the PyTorch network (see the table)",
+        expected="parity within the stated bounds",
+        mend=f"No bundle was written. {AGAIN if report.precision == 'fp32' else AGAIN_HALF}",
+    )
+
+
+def _note(graphs: dict[Role, dict[Precision, m.Graph]], precision: Precision, found: HalfReport) -> None:
+    """Write what was measured into the plans of that precision."""
+    for role, variants in graphs.items():
+        graph = variants[precision]
+        assert graph.plan is not None  # `_traced` wrote it
+        plan = msgspec.structs.replace(
+            graph.plan, psnr=round(found.psnr[role], 1), largest=float(f"{found.largest[role]:.3g}")
+        )
+        variants[precision] = msgspec.structs.replace(graph, plan=plan)
 
 
 @contextmanager
@@ -99,27 +164,41 @@ def _count(model: Model) -> int:
     return sum(tensor.numel() for tensor in model.network.module.parameters())
 
 
-def _traced(graph: RoleGraph, folder: Path, external_above: int, say: Callable[[str], None]) -> m.Graph:
-    """Write one role's graph below `folder` and measure it."""
-    file = folder / f"graphs/{graph.role}.fp32.onnx"
+def _traced(
+    graph: RoleGraph,
+    precision: Precision,
+    *,
+    folder: Path,
+    external_above: int,
+    say: Callable[[str], None],
+    exact: m.Graph | None = None,
+) -> m.Graph:
+    """Write one graph below `folder` and measure it; `exact` is the role's float32 graph, for half precisions."""
+    file = folder / f"graphs/{graph.role}.{precision}.onnx"
     file.parent.mkdir(exist_ok=True)
     say(
-        f"tracing {graph.role} for any N"
+        f"tracing {graph.role} in {precision} for any N"
         + (f", and H, W at multiples of {graph.multiple}" if graph.takes_image else "")
     )
-    external = trace(graph, file, external_above=external_above)
-    say(f"measuring the memory of {graph.role}")
+    external, plan = trace(graph, file, precision=precision, external_above=external_above)
+    if precision == "bf16":  # no CPU engine of this release runs it
+        assert exact is not None
+        memory = exact.memory
+    else:
+        say(f"measuring the memory of {graph.role} in {precision}")
+        memory = measure_memory(file, graph)
     return m.Graph(
         file=file.relative_to(folder).as_posix(),
         external_data=tuple(f"graphs/{name}" for name in external),
         inputs=dict(graph.inputs),
         outputs=dict(graph.outputs),
         pred=graph.pred,
-        memory=measure_memory(file, graph),
+        memory=memory,
+        plan=plan,
     )
 
 
-def _manifest(model: Model, graphs: Mapping[m.Role, m.Graph], target: Path, folder: Path) -> m.Manifest:
+def _manifest(model: Model, graphs: dict[Role, dict[Precision, m.Graph]], target: Path, folder: Path) -> m.Manifest:
     recipe, settings = model.recipe, model.settings
     return m.Manifest(
         name=settings.name or _name(model, target),
@@ -127,7 +206,7 @@ def _manifest(model: Model, graphs: Mapping[m.Role, m.Graph], target: Path, fold
         task=recipe.task,
         scale=recipe.scale,
         pixels=recipe.pixels,
-        graphs={role: {"fp32": graph} for role, graph in graphs.items()},
+        graphs=graphs,
         schedules=dict(recipe.schedules),
         default_schedule=recipe.default_schedule,
         prepare=recipe.prepare,

@@ -8,40 +8,58 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
 
-from lqhq.export.family import RoleGraph
+from lqhq.export.census import census
+from lqhq.export.emulated import emulated_session
+from lqhq.export.family import Arrays, RoleGraph
+from lqhq.export.half import HalfModule
+from lqhq.export.half_arithmetic import HalfArithmetic
 from lqhq.export.reference import reference_outputs
-from lqhq.runtime.engines.onnx import OnnxSession
+from lqhq.export.torch_session import TorchSession
 from lqhq.runtime.errors import EngineError
+from lqhq.runtime.precision import Plan, Precision
 
-__all__ = ["EXTERNAL_ABOVE", "OPSET", "trace"]
+__all__ = ["EXTERNAL_ABOVE", "OPSETS", "Traced", "trace"]
 
-OPSET = 21  # ONNX Runtime 1.20 and later, TensorRT 10; 23 brings no speed on the CPU
+# ONNX Runtime 1.20 and later, TensorRT 10; 23 brings no speed on the CPU. Convolutions in bfloat16 need 22.
+OPSETS: dict[Precision, int] = {"fp32": 21, "fp16": 21, "bf16": 22}
 EXTERNAL_ABOVE = 1 << 30  # protobuf stops at 2 GiB, and large files are better memory-mapped
 CLOSE = 1e-4  # relative; a wrong graph is wrong by far more, the fine comparison is `validate`
+HALF_CLOSE = 4.0  # times what PyTorch's own half precision differs by from float32: two roundings may differ by twice
 TRACED = (2, 4, 6)  # N, and H and W in multiples: no axis may be taken for another, or for a constant
 CHECKED = ((1, 3, 2), (3, 2, 5))
 
 
-def trace(graph: RoleGraph, file: Path, *, external_above: int = EXTERNAL_ABOVE) -> tuple[str, ...]:
-    """Write `file` for any N, and H, W at any multiples of `graph.multiple`; returns the names of external data.
+class Traced(NamedTuple):
+    """Names of the files that hold a graph's weights, if any, and what the graph is made of."""
+
+    external: tuple[str, ...]
+    plan: Plan
+
+
+def trace(
+    graph: RoleGraph, file: Path, *, precision: Precision = "fp32", external_above: int = EXTERNAL_ABOVE
+) -> Traced:
+    """Write `file` for any N, and H, W at any multiples of `graph.multiple`; its module is halved for a half precision.
 
     Weights of more than `external_above` bytes go into `<file>.data` beside it. Raises `EngineError` when the
     written graph is malformed or does not give the plain network's values at other sizes than the traced one.
     """
-    model = _exported(graph)
+    model = _exported(graph, OPSETS[precision])
     _clean(model, graph)
     weights = sum(tensor.numel() * tensor.element_size() for tensor in graph.module.state_dict().values())
     external = f"{file.name}.data" if weights > external_above else None
+    islands = graph.module.islands if isinstance(graph.module, HalfModule) else ()
+    plan = census(model, islands)  # before saving, which takes large weights out of the model
     ir.save(model, file, external_data=external)
-    _check(file, graph)
-    return (external,) if external else ()
+    _check(file, graph, precision)
+    return Traced((external,) if external else (), plan)
 
 
 @contextlib.contextmanager
@@ -57,7 +75,7 @@ def _quiet() -> Iterator[None]:
             logging.disable(level)
 
 
-def _exported(graph: RoleGraph) -> ir.Model:
+def _exported(graph: RoleGraph, opset: int) -> ir.Model:
     n, high, wide = TRACED
     feed = graph.examples(np.random.default_rng(0), n, high * graph.multiple, wide * graph.multiple)
     free = _free_axes(graph.multiple)
@@ -70,10 +88,10 @@ def _exported(graph: RoleGraph) -> ir.Model:
             graph.module,
             tuple(torch.from_numpy(feed[name]) for name in graph.inputs),
             dynamo=True,
-            opset_version=OPSET,
+            opset_version=opset,
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),
-            dynamic_shapes=shapes,
+            dynamic_shapes=(shapes,) if isinstance(graph.module, HalfModule) else shapes,  # it takes *inputs
             verbose=False,
         )
     if program is None:
@@ -110,22 +128,34 @@ def _clean(model: ir.Model, graph: RoleGraph) -> None:
     model.producer_name, model.producer_version = "lqhq", None
 
 
-def _check(file: Path, graph: RoleGraph) -> None:
+def _check(file: Path, graph: RoleGraph, precision: Precision) -> None:
     """The ONNX checker, and ONNX Runtime at sizes that were not traced."""
     try:
         onnx.checker.check_model(str(file), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise _fault(graph, str(error).splitlines()[0], "a valid ONNX graph") from error
     draw = np.random.default_rng(0)
-    with OnnxSession(file, threads=1) as session:
+    with emulated_session(file, precision, threads=1) as session:
         for n, high, wide in CHECKED:
             feed = graph.examples(draw, n, high * graph.multiple, wide * graph.multiple)
             found, wanted = session.run(feed), reference_outputs(graph, feed)
+            allowed = _allowed(graph, feed, wanted)
             for name, array in wanted.items():
                 near = found[name].shape == array.shape
-                if not near or not np.abs(found[name] - array).max() <= CLOSE * max(1.0, np.abs(array).max()):
+                if not near or not np.abs(found[name] - array).max() <= allowed[name]:
                     sizes = ", ".join(f"{key} {list(value.shape)}" for key, value in feed.items())
                     raise _fault(graph, f"another {name} than the network's at {sizes}", "the same at every size")
+
+
+def _allowed(graph: RoleGraph, feed: Arrays, wanted: Arrays) -> dict[str, float]:
+    """By output: what rounding may come to."""
+    allowed = {name: CLOSE * max(1.0, float(np.abs(array).max())) for name, array in wanted.items()}
+    if isinstance(graph.module, HalfModule):
+        with TorchSession(graph, graph.module, HalfArithmetic()) as session:
+            half = session.run(feed)
+        for name, array in wanted.items():
+            allowed[name] += HALF_CLOSE * float(np.abs(half[name] - array).max())
+    return allowed
 
 
 def _fault(graph: RoleGraph, found: str, expected: str) -> EngineError:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,15 +16,17 @@ from lqhq.export.reference import draw_noise, reference_image, reference_outputs
 from lqhq.export.sensitivity import forward_bound, tolerances
 from lqhq.runtime.bundle import Bundle
 from lqhq.runtime.engines import open_session
+from lqhq.runtime.engines.setup import Setup
 from lqhq.runtime.geometry import Size
 from lqhq.runtime.machine import cpu_count
-from lqhq.runtime.manifest import Reduction
-from lqhq.runtime.parity import Case, Report, Tolerance, compare
+from lqhq.runtime.manifest import Manifest, Reduction
+from lqhq.runtime.mask import hole_of
+from lqhq.runtime.parity import FORWARD, Case, Report, Tolerance, compare
 from lqhq.runtime.restorer import Restorer
 from lqhq.runtime.selfcheck import compare_outputs
 from lqhq.runtime.session import Session
 
-__all__ = ["Photo", "validate"]
+__all__ = ["SEED", "WHOLE", "Photo", "centre", "check_photos", "planes", "sizes", "validate"]
 
 SEED = 11  # other inputs than the bundle's goldens
 USER_SIDE = 512  # of a user's image, in network pixels: the reference runs it whole, in fp32
@@ -51,6 +54,7 @@ def validate(
 
     Raises `EngineError` when a graph does not run; a difference is not an error but a failed case.
     """
+    check_photos(photos or {}, bundle.manifest)
     threads = cpu_count() if threads is None else threads
     return Report(cases=(*_roles(recipe, bundle, threads), *_restored(recipe, bundle, photos or {}, threads)))
 
@@ -59,14 +63,14 @@ def _roles(recipe: Recipe, bundle: Bundle, threads: int) -> Iterator[Case]:
     """Batch 1 and 3, sides at odd multiples; and for sums, that those of tiles add up."""
     low, high = recipe.pixels.range
     for graph in recipe.graphs:
-        file = bundle.path(bundle.manifest.graphs[graph.role]["fp32"].file)
-        with open_session("onnx", file, device="cpu", threads=threads) as session:
+        setup = Setup(device="cpu", threads=threads)
+        with open_session("onnx", bundle.graph(graph.role, "fp32"), setup) as session:
             for feed in role_cases(graph, SEED).values():
                 shape = "x".join(map(str, next(iter(feed.values())).shape))
                 found, wanted = session.run(feed), reference_outputs(graph, feed)
-                bound = forward_bound(graph, feed)
+                tolerance = msgspec.structs.replace(FORWARD, max_abs=forward_bound(graph, feed))
                 yield from compare_outputs(
-                    graph.role, graph.outputs, shape, found, wanted, peak=high - low, bound=bound
+                    graph.role, graph.outputs, shape, found, wanted, peak=high - low, tolerance=tolerance
                 )
             if graph.role == "reduce" and recipe.reduction:
                 yield _tiled(graph, session, recipe.reduction)
@@ -96,12 +100,12 @@ def _restored(recipe: Recipe, bundle: Bundle, photos: Mapping[str, Photo], threa
     """Every schedule on images of odd sides; the floats before quantising and the finished 8 bits."""
     with Restorer.open(bundle, threads=threads) as restorer:
         for schedule in recipe.schedules or (None,):
-            for index, (height, width) in enumerate(_sizes(recipe)):
+            for index, (height, width) in enumerate(sizes(recipe)):
                 mask = synthetic_mask(height, width) if recipe.masked else None
                 photo = Photo(synthetic_image(height, width, SEED + index), mask)
                 yield from _image(recipe, restorer, f"{height}x{width}", photo, schedule)
         for name, photo in photos.items():
-            part = _centre(photo, USER_SIDE // recipe.factor)
+            part = centre(photo, USER_SIDE // recipe.factor)
             case = f"{name} {part.image.shape[0]}x{part.image.shape[1]}"
             yield from _image(recipe, restorer, case, part, recipe.default_schedule)
 
@@ -116,17 +120,18 @@ def _image(recipe: Recipe, restorer: Restorer, case: str, photo: Photo, schedule
     trajectory, quantised = tolerances(recipe, image, noise=noise, **told)
     options: dict[str, Any] = {**told, "noise": noise or None, "tile": WHOLE, "overlap": 0}
     floats = restorer.restore((image / np.float32(255)).astype(np.float32), **options)
-    ours, theirs = (_planes(array) * np.float32(high - low) for array in (floats, wanted.unit))
+    ours, theirs = (planes(array) * np.float32(high - low) for array in (floats, wanted.unit))
     yield compare("trajectory", case, ours, theirs, peak=high - low, tolerance=trajectory)
     ours8 = restorer.restore(image, **options)
-    yield compare("image", case, _planes(ours8), _planes(wanted.levels), peak=255, tolerance=quantised)
+    yield compare("image", case, planes(ours8), planes(wanted.levels), peak=255, tolerance=quantised)
 
 
-def _planes(image: NDArray[Any]) -> NDArray[Any]:
+def planes(image: NDArray[Any]) -> NDArray[Any]:
+    """`[H, W, C]` to `[C, H, W]`."""
     return np.moveaxis(image, -1, 0)
 
 
-def _sizes(recipe: Recipe) -> tuple[tuple[int, int], ...]:
+def sizes(recipe: Recipe) -> tuple[tuple[int, int], ...]:
     """Odd sides of the input: one smaller than the network takes, one that needs padding on both axes.
 
     The second is large enough for SSIM, whose window is 11 pixels.
@@ -135,7 +140,14 @@ def _sizes(recipe: Recipe) -> tuple[tuple[int, int], ...]:
     return ((max(1, least - 2) | 1, least + 4 | 1), (max(least + 8, seen) | 1, max(least + 2, seen + 6) | 1))
 
 
-def _centre(photo: Photo, side: int) -> Photo:
+def check_photos(photos: Mapping[str, Photo], manifest: Manifest) -> None:
+    """Raise `OptionError` for a mask that is missing or not taken, `ImageError` for one of another size."""
+    for photo in photos.values():
+        hole_of(photo.mask, photo.image, manifest)
+
+
+def centre(photo: Photo, side: int) -> Photo:
+    """At most `side` pixels each way, from the middle."""
     top, left = (max(0, (length - side) // 2) for length in photo.image.shape[:2])
     rows, columns = slice(top, top + side), slice(left, left + side)
     return Photo(photo.image[rows, columns], None if photo.mask is None else photo.mask[rows, columns])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lqhq.runtime.errors import LimitError, OptionError
@@ -52,6 +53,7 @@ class _Request:
     whole_state: bool  # `blend=each` keeps the state and the history of the whole canvas
     depth: int
     own_prior: bool  # each tile is reduced as it is
+    limits: Mapping[str, int]  # the largest side that the engine of a role takes, for those that have one
 
     def plan(self, side: int, overlap: int) -> TilePlan:
         """Tiles of at most `side`, made smaller where the same number of them covers the canvas."""
@@ -68,8 +70,20 @@ class _Request:
         if hints is None or self.own_prior:
             return plan if hints else None
         overlap = 2 * round_up(hints.reach, multiple)
-        side = max(min(hints.preferred, max(plan.tile)), 2 * overlap)
-        return self.plan(round_up(side, multiple), overlap)
+        side = round_up(max(min(hints.preferred, max(plan.tile)), 2 * overlap), multiple)
+        limit = self.limits.get("reduce")
+        if limit is not None and side > limit:
+            side = limit // multiple * multiple
+            if side < max(2 * overlap, multiple):
+                raise _engine_too_small("reduce", limit, max(2 * overlap, multiple))
+        return self.plan(side, overlap)
+
+    @property
+    def ceiling(self) -> int | None:
+        """The largest side of a tile that all engines take, at the network's multiple; None for any."""
+        roles = self.limits if self.own_prior else self.limits.keys() - {"reduce"}
+        least = min((self.limits[role] for role in roles), default=None)
+        return None if least is None else least // self.manifest.tiles.multiple * self.manifest.tiles.multiple
 
     def choice(self, plan: TilePlan, reason: str) -> Choice:
         """Engines, image and result, one band of blended rows, the tile's own arrays."""
@@ -115,13 +129,15 @@ def choose_tiles(
     depth: int,
     held_bytes: int,
     budget_bytes: int,
+    limits: Mapping[str, int] | None = None,
 ) -> Choice:
     """A plan for `canvas` within `budget_bytes`. `tile` is a side in pixels of the prepared image, or "auto".
 
     "auto" takes the preferred tile, or, where a pixel depends on all of its tile (`reach` None), the whole image as
     long as memory allows it; where nothing fits, the overlap is halved, unless it was given. `prior` is "image", or
-    "tile" where each tile is reduced as it is. Raises `LimitError` with the tile that would fit when the one asked for
-    does not, and with the memory that is needed when none does.
+    "tile" where each tile is reduced as it is. `limits` are the largest sides that engines take, by role, where they
+    were built for some: "auto" stays within them. Raises `LimitError` with the tile that would fit when the one asked
+    for does not, and with the memory that is needed when none does; `OptionError` for a tile beyond the limits.
     """
     hints, asked = manifest.tiles, overlap is not None
     if overlap is None:
@@ -135,6 +151,7 @@ def choose_tiles(
         whole_state=blend == "each",
         depth=depth,
         own_prior=prior == "tile",
+        limits=limits or {},
     )
     if isinstance(tile, int):
         return _as_asked(request, tile, overlap, budget_bytes)
@@ -144,6 +161,10 @@ def choose_tiles(
     # A canvas a little longer than the preferred tile is run whole: two tiles would cost more in overlap.
     whole = hints.reach is None or longest <= hints.preferred * 5 // 4
     ceiling = longest if whole else hints.preferred
+    limited = request.ceiling is not None and request.ceiling < ceiling
+    if request.ceiling is not None and limited:
+        ceiling = request.ceiling
+        overlap = _fitting_overlap(request, overlap, ceiling, asked=asked)
     side = _largest(request, overlap, budget_bytes, ceiling)
     while side is None and overlap and not asked:
         overlap = overlap // 2 // hints.multiple * hints.multiple
@@ -158,8 +179,27 @@ def choose_tiles(
             mend=f"Give --memory {-(-needed // 1_000_000)}M or more, or restore a smaller image.",
         )
     plan = request.plan(side, overlap)
-    reason = "all that the memory allows" if side < ceiling else "the tile that the bundle prefers"
+    preferred = "the largest that the engine takes" if limited else "the tile that the bundle prefers"
+    reason = "all that the memory allows" if side < ceiling else preferred
     return request.choice(plan, "the whole image" if len(plan) == 1 else reason)
+
+
+def _fitting_overlap(request: _Request, overlap: int, ceiling: int, *, asked: bool) -> int:
+    """`overlap`, or what of it tiles of side `ceiling` can have, unless it was given."""
+    hints = request.manifest.tiles
+    least = max(hints.smallest, hints.multiple, 2 * overlap if asked else 0)
+    if ceiling < least:
+        raise _engine_too_small("tile", ceiling, least)
+    return min(overlap, ceiling // 2 // hints.multiple * hints.multiple)
+
+
+def _engine_too_small(where: str, limit: int, least: int) -> OptionError:
+    return OptionError(
+        where,
+        found=f"an engine for at most {limit} x {limit} pixels",
+        expected=f"one that takes {least} x {least}",
+        mend="Build it for larger tiles (`lqhq engines build --help`), or use engine 'onnx', which takes any size.",
+    )
 
 
 def _as_asked(request: _Request, side: int, overlap: int, budget: int) -> Choice:
@@ -168,6 +208,13 @@ def _as_asked(request: _Request, side: int, overlap: int, budget: int) -> Choice
         raise OptionError(
             "tile", found=str(side), expected=f"at least {smallest}", mend=f"Use --tile {smallest} or more."
         )
+    if request.ceiling is not None and min(side, max(request.canvas)) > request.ceiling:
+        raise OptionError(
+            "tile",
+            found=str(side),
+            expected=f"at most {request.ceiling}: the engine was built for no more",
+            mend=f"Use --tile {request.ceiling}, or build the engine for larger tiles (`lqhq engines build --help`).",
+        )
     multiple = request.manifest.tiles.multiple
 
     def plan(side: int) -> TilePlan:
@@ -175,7 +222,7 @@ def _as_asked(request: _Request, side: int, overlap: int, budget: int) -> Choice
 
     choice = request.choice(plan(side), "as asked")
     if choice.peak_bytes > budget:
-        sides = _sides(request, overlap, max(request.canvas))
+        sides = _sides(request, overlap, min(max(request.canvas), request.ceiling or max(request.canvas)))
         fits = next((other for other in sides if request.peak(plan(other)) <= budget), None)
         raise LimitError(
             "tile",

@@ -10,8 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-import numpy as np
-
+from lqhq.runtime.engines.device_arrays import joined
 from lqhq.runtime.errors import CancelledError
 from lqhq.runtime.job import Job, Work
 from lqhq.runtime.session import Feed, Fetch, Session
@@ -87,7 +86,7 @@ def _feed(works: Sequence[Work], batch: int) -> Feed:
     if batch == 1:
         return feeds[0]
     feeds += [feeds[-1]] * (batch - len(feeds))
-    return {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
+    return {name: joined([feed[name] for feed in feeds]) for name in feeds[0]}
 
 
 def _cancelled(finished: int, total: int) -> CancelledError:

@@ -35,6 +35,8 @@ __all__ = [
     "Role",
     "Tensor",
     "TileHints",
+    "Unit",
+    "bound_text",
     "manifest_from_json",
     "manifest_to_json",
 ]
@@ -50,6 +52,7 @@ Positive = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 RelativePath = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*){0,3}$")]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Unit = Literal["abs", "dB"]
 Role = Literal["reduce", "encode", "denoise", "decode"]
 Axis = Annotated[str, Meta(pattern=r"^(N|([2-9]|1[0-6])?[HW])$")]  # 4H: four times the input's H
 
@@ -214,8 +217,13 @@ class Provenance(Strict, frozen=True, kw_only=True):
     config: dict[str, Any] = {}
 
 
+def bound_text(tolerance: float, unit: Unit) -> str:
+    """A tolerance for people: the largest difference, or the least PSNR."""
+    return f"{tolerance:.1e}" if unit == "abs" else f">= {tolerance:.1f} dB"
+
+
 class ParityRecord(Strict, frozen=True, kw_only=True):
-    """One comparison with the PyTorch reference at export: worst case over `cases`."""
+    """One comparison with the PyTorch reference at export: worst case over `cases`; `tolerance` is a `Case`'s."""
 
     what: str
     precision: Precision
@@ -226,7 +234,13 @@ class ParityRecord(Strict, frozen=True, kw_only=True):
     ssim: float | None
     nan_count: Annotated[int, Meta(ge=0)]
     tolerance: float
+    unit: Unit = "abs"
     passed: bool
+
+    @property
+    def bound(self) -> str:
+        """The tolerance as text."""
+        return bound_text(self.tolerance, self.unit)
 
 
 class FileRecord(Strict, frozen=True, kw_only=True):

@@ -13,7 +13,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from lqhq.runtime.manifest import ParityRecord
+from lqhq.runtime.manifest import ParityRecord, Unit, bound_text
+from lqhq.runtime.precision import Precision
 
 __all__ = [
     "FINISHED",
@@ -39,9 +40,11 @@ class Tolerance(msgspec.Struct, frozen=True, kw_only=True):
 
     `max_abs` is absolute; `relative` says that it grows with the reference's largest value where that is above
     one. `changed` is the share of values that may differ at all (integers), but never fewer than `few` of them.
+    Where `least_psnr` (dB) is given it alone decides, but for NaN and infinity.
     """
 
-    max_abs: float
+    max_abs: float = math.inf
+    least_psnr: float | None = None
     relative: bool = False
     changed: float = 1.0
     few: int = 0
@@ -75,19 +78,32 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """One comparison: what, in which case, by which measure, against which bound, with what verdict."""
+    """One comparison: what, in which case, by which measure, against which bound, with what verdict.
+
+    `tolerance` is the largest absolute difference, or, where `unit` is dB, the least PSNR.
+    """
 
     what: str
     case: str
     measure: Measure
     tolerance: float
+    unit: Unit = "abs"
     passed: bool
+
+    @property
+    def bound(self) -> str:
+        """The tolerance as text."""
+        return bound_text(self.tolerance, self.unit)
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """All comparisons of one run. It passes when there is a case and every case passes."""
+    """All comparisons of one run. It passes when there is a case and every case passes.
 
-    precision: str = "fp32"
+    `how` says how the graphs were run where that is not how they will be: half precision emulated on a CPU.
+    """
+
+    precision: Precision = "fp32"
+    how: str = ""
     cases: tuple[Case, ...]
 
     @property
@@ -115,7 +131,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
                 else _number(case.measure.psnr, ".1f"),
                 _number(case.measure.ssim, ".6f"),
                 str(case.measure.nan_count),
-                f"{case.tolerance:.1e}",
+                case.bound,
                 "ok" if case.passed else "FAILED",
             )
             for case in self.cases
@@ -130,6 +146,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             if self.passed
             else f"PARITY FAILS in {failed} of {len(self.cases)} cases"
         )
+        verdict += f" ({self.precision}{', ' if self.how else ''}{self.how})" if self.precision != "fp32" else ""
         return "\n".join([*rows, verdict])
 
     def to_json(self) -> bytes:
@@ -175,8 +192,20 @@ def compare(
     if ours.shape != reference.shape:
         lost = Measure(max_abs=math.inf, p99_9=math.inf, changed=1.0, psnr=None, ssim=None, nan_count=0)
         case = f"{case}: shape {ours.shape} for {reference.shape}"
+        if tolerance.least_psnr is not None:
+            return Case(what=what, case=case, measure=lost, tolerance=tolerance.least_psnr, unit="dB", passed=False)
         return Case(what=what, case=case, measure=lost, tolerance=tolerance.max_abs, passed=False)
     found = measure(ours, reference, peak=peak)
+    if tolerance.least_psnr is not None:
+        near = not found.nan_count and (found.psnr is None or found.psnr >= tolerance.least_psnr)
+        return Case(
+            what=what,
+            case=case,
+            measure=found,
+            tolerance=tolerance.least_psnr,
+            unit="dB",
+            passed=near and bool(ours.size),
+        )
     bound = tolerance.max_abs
     if tolerance.relative and reference.size:
         values = np.abs(reference.astype(np.float64))
@@ -211,18 +240,19 @@ def _blur(image: NDArray[np.float64]) -> NDArray[np.float64]:
     return image
 
 
-def _record(what: str, precision: str, cases: list[Case]) -> ParityRecord:
+def _record(what: str, precision: Precision, cases: list[Case]) -> ParityRecord:
     measures = [case.measure for case in cases]
     return ParityRecord(
         what=what,
-        precision="fp16" if precision == "fp16" else "fp32",
+        precision=precision,
         cases=len(cases),
         max_abs=max(item.max_abs for item in measures),
         p99_9=max(item.p99_9 for item in measures),
         psnr=_least(item.psnr for item in measures),
         ssim=_least(item.ssim for item in measures),
         nan_count=sum(item.nan_count for item in measures),
-        tolerance=max(case.tolerance for case in cases),
+        tolerance=(max if cases[0].unit == "abs" else min)(case.tolerance for case in cases),
+        unit=cases[0].unit,
         passed=all(case.passed for case in cases),
     )
 

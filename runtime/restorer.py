@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,23 +17,25 @@ from lqhq.runtime.autotile import Choice, choose_tiles, default_budget
 from lqhq.runtime.bundle import Bundle, open_bundle
 from lqhq.runtime.colour import ColourFix, fix_colour
 from lqhq.runtime.driver import drive
+from lqhq.runtime.engine_spec import Flavour, Profile, Range
 from lqhq.runtime.engines import open_session
+from lqhq.runtime.engines.setup import Setup, quiet
 from lqhq.runtime.errors import OptionError
 from lqhq.runtime.geometry import Size
 from lqhq.runtime.guided import guided
 from lqhq.runtime.image_array import check_image
 from lqhq.runtime.job import Job
-from lqhq.runtime.machine import cpu_count
-from lqhq.runtime.manifest import Manifest
+from lqhq.runtime.manifest import Manifest, Role
 from lqhq.runtime.mask import hole_of, require_mask
 from lqhq.runtime.noise import NoiseField, row_shapes
 from lqhq.runtime.prepare import PreparedImage, canvas_size
+from lqhq.runtime.profiles import default_profiles, takes_image
 from lqhq.runtime.sampling import sampling
 from lqhq.runtime.schedule import Schedule
 from lqhq.runtime.session import Session
 from lqhq.runtime.sink import ImageSink
 
-__all__ = ["Restorer"]
+__all__ = ["Restorer", "engine_profiles"]
 
 CHANNELS = 3
 BLEED_BYTES = 60  # of each pixel with alpha, while hidden colours are filled: measured
@@ -67,33 +69,33 @@ class Restorer:
         cls,
         bundle: str | Path | Bundle,
         *,
-        device: str = "cpu",
+        device: str | None = None,
         engine: str = "onnx",
         precision: str = "fp32",
         threads: int | None = None,
+        profiles: Sequence[Profile] = (),
+        cache: Path | None = None,
+        say: Callable[[str], None] = quiet,
     ) -> Restorer:
         """Open `bundle`: a folder, an opened `Bundle`, or "demo" for the one that ships with lqhq.
 
-        `threads` is the engine's thread count; None takes the processors that this process may use. Raises
-        `BundleError`, `EngineError`, or `OptionError` for a precision that the bundle does not hold.
+        `engine` is one of `ENGINES`; what `device`, `threads`, `cache` and `say` mean, `Setup` says. `profiles` are the
+        shapes of engines that are built for some; none takes those that fit the bundle. Raises `BundleError`,
+        `EngineError`, or `OptionError` for a precision that the bundle does not hold.
         """
         opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-        graphs = {
-            role: next((graph for name, graph in variants.items() if name == precision), None)
-            for role, variants in opened.manifest.graphs.items()
-        }
-        threads = cpu_count() if threads is None else threads
         with ExitStack() as opening:
             sessions: dict[str, Session] = {}
-            for role, graph in graphs.items():
-                if graph is None:
-                    raise OptionError(
-                        "precision",
-                        found=repr(precision),
-                        expected=f"one of {', '.join(sorted(opened.manifest.graphs[role]))}",
-                        mend="Export the checkpoint again with this --precision, or leave it out.",
-                    )
-                session = open_session(engine, opened.path(graph.file), device=device, threads=threads)
+            for role in opened.manifest.graphs:
+                setup = Setup(
+                    device=device,
+                    threads=threads,
+                    profiles=engine_profiles(opened.manifest, role, engine, profiles),
+                    cache=cache,
+                    keep=_shared(opened.manifest, role),
+                    say=say,
+                )
+                session = open_session(engine, opened.graph(role, precision), setup)
                 sessions[role] = opening.enter_context(session)
             opening.pop_all()
         return cls(opened, sessions)
@@ -178,6 +180,7 @@ class Restorer:
             depth=chosen.depth if chosen else 0,
             held_bytes=held,
             budget_bytes=default_budget() if memory is None else memory,
+            limits={role: one.largest for role, one in self._sessions.items() if one.largest is not None},
         )
 
     def restore(
@@ -345,6 +348,25 @@ def _foreign(manifest: Manifest, name: str, value: object) -> OptionError:
         expected=f"none: {manifest.name!r} takes no {name}",
         mend="Leave it out, or use a bundle that takes it (`lqhq inspect` says).",
     )
+
+
+def engine_profiles(manifest: Manifest, role: Role, engine: str, asked: Sequence[Profile] = ()) -> tuple[Profile, ...]:
+    """Those asked for, or the bundle's own for an engine that is built for shapes; else none."""
+    if engine not in get_args(Flavour):
+        return ()
+    if not asked:
+        return default_profiles(manifest, role)
+    if takes_image(manifest.graphs[role]["fp32"].inputs):
+        return tuple(asked)
+    one = Range(1, 1, 1)  # a graph of vectors has no sides: of the profiles the batches are left
+    return tuple(dict.fromkeys(Profile(batch=profile.batch, height=one, width=one) for profile in asked))
+
+
+def _shared(manifest: Manifest, role: Role) -> frozenset[str]:
+    """Outputs that all tiles of an image take as an input: they stay where the engine computes."""
+    graphs = [graph for variants in manifest.graphs.values() for graph in variants.values()]
+    shared = {name for graph in graphs for name, tensor in graph.inputs.items() if tensor.per == "image"}
+    return frozenset(shared.intersection(*(graph.outputs for graph in manifest.graphs[role].values())))
 
 
 def _part(progress: Progress | None, index: int, count: int) -> Progress | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,17 +13,22 @@ from numpy.typing import NDArray
 
 from lqhq.runtime.bundle import Bundle
 from lqhq.runtime.engines import open_session
+from lqhq.runtime.engines.setup import Setup
+from lqhq.runtime.errors import BundleError
 from lqhq.runtime.golden_check import STREAMS, check_extras, check_shapes
 from lqhq.runtime.golden_file import read_golden, unusable
-from lqhq.runtime.machine import cpu_count
-from lqhq.runtime.manifest import Role, Tensor
-from lqhq.runtime.parity import FINISHED, FORWARD, MOST_CHANGED, MOST_FORWARD, Case, Report, compare
-from lqhq.runtime.restorer import Restorer
+from lqhq.runtime.graph_file import GraphFile
+from lqhq.runtime.manifest import Tensor
+from lqhq.runtime.parity import FINISHED, FORWARD, MOST_CHANGED, MOST_FORWARD, Case, Report, Tolerance, compare
+from lqhq.runtime.precision import EMULATED, HEADROOM_DB, LEAST_PSNR, Precision
+from lqhq.runtime.restorer import Restorer, engine_profiles
+from lqhq.runtime.session import Session
 
 __all__ = ["BOUND", "IMAGE_GOLDEN", "compare_outputs", "replay", "role_golden"]
 
 Arrays = Mapping[str, NDArray[Any]]
 
+WHOLE = 1 << 16  # a tile that covers any image
 BOUND = "bound"  # <case>.bound: what the outputs of the case may differ by, as `compare_outputs` takes it
 IMAGE_GOLDEN = "goldens/image.npz"  # as in IMAGE_ARRAYS
 # Kind and number of axes of every array. `changed` is the share of values that may differ; what a bundle does not
@@ -44,27 +50,46 @@ def role_golden(role: str) -> str:
     return f"goldens/{role}.npz"
 
 
-def replay(bundle: Bundle, *, threads: int | None = None) -> Report:
-    """Run every golden of `bundle` and compare with what PyTorch gave at export.
+def replay(
+    bundle: Bundle,
+    *,
+    precision: Precision = "fp32",
+    engine: str = "onnx",
+    device: str | None = None,
+    threads: int | None = None,
+    cache: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Report:
+    """Run every golden of `bundle` on an engine and compare with what PyTorch gave at export, in float32.
 
-    Raises `BundleError` when the bundle carries none or they are not what export writes, `EngineError` when a graph
-    does not run, `OptionError` for a number of threads that the engine does not take.
+    In half precisions the bound is what export found, less `HEADROOM_DB`, and for the finished image what export asked
+    for. Raises `BundleError` when the bundle carries no goldens or they are not what export writes, `EngineError` when
+    a graph does not run, `OptionError` for a precision, an engine, a device or a number of threads that cannot be.
     """
-    threads = cpu_count() if threads is None else threads
+    options: dict[str, Any] = {"device": device, "threads": threads, "cache": cache, "say": say}
     cases: list[Case] = []
     for role in bundle.manifest.graphs:
-        cases += _role(bundle, role, threads)
-    return Report(cases=(*cases, *_finished(bundle, threads)))
+        setup = Setup(profiles=engine_profiles(bundle.manifest, role, engine), **options)
+        graph = bundle.graph(role, precision)
+        with open_session(engine, graph, setup) as session:
+            cases += _role(bundle, graph, session)
+    with Restorer.open(bundle, engine=engine, precision=precision, **options) as restorer:
+        cases += _finished(restorer, precision)
+    how = EMULATED if precision != "fp32" and engine == "onnx" and device in (None, "cpu") else ""
+    return Report(precision=precision, how=how, cases=tuple(cases))
 
 
 def compare_outputs(
-    role: str, outputs: Mapping[str, Tensor], batch: str, found: Arrays, wanted: Arrays, *, peak: float, bound: float
+    role: str,
+    outputs: Mapping[str, Tensor],
+    batch: str,
+    found: Arrays,
+    wanted: Arrays,
+    *,
+    peak: float,
+    tolerance: Tolerance,
 ) -> Iterator[Case]:
-    """One case per output of one call; `batch` names the call, `peak` is the width of the pixel range.
-
-    `bound` takes the place of `FORWARD`'s, relative as that is.
-    """
-    tolerance = msgspec.structs.replace(FORWARD, max_abs=bound)
+    """One case per output of one call; `batch` names the call, `peak` is the width of the pixel range."""
     for name, tensor in outputs.items():
         # A vector has no range that is known beforehand: its PSNR is over the reference's own.
         width = peak if len(tensor.shape) == 4 else float(np.abs(wanted[name]).max(initial=0.0)) or 1.0
@@ -72,33 +97,48 @@ def compare_outputs(
         yield compare(role, case, found[name], wanted[name], peak=width, tolerance=tolerance)
 
 
-def _role(bundle: Bundle, role: Role, threads: int) -> list[Case]:
-    file, graph = role_golden(role), bundle.manifest.graphs[role]["fp32"]
+def _role(bundle: Bundle, graph: GraphFile, session: Session) -> list[Case]:
+    file = role_golden(graph.role)
     arrays = _arrays(bundle, file)
     if not arrays:
         raise unusable(file, "no array")
     low, high = bundle.manifest.pixels.range
+    tensors = (graph.graph.inputs, graph.graph.outputs)
     cases: list[Case] = []
-    with open_session("onnx", bundle.path(graph.file), device="cpu", threads=threads) as session:
-        for name in dict.fromkeys(key.partition(".")[0] for key in arrays):
-            feed, wanted = (
-                {
-                    key: _member(arrays, file, f"{name}.{key}", np.dtype(tensor.dtype).type, len(tensor.shape))
-                    for key, tensor in tensors.items()
-                }
-                for tensors in (graph.inputs, graph.outputs)
-            )
-            check_shapes(file, name, feed | wanted, {**graph.inputs, **graph.outputs})
-            bound = float(_member(arrays, file, f"{name}.{BOUND}", np.float64, 0))
-            if not FORWARD.max_abs <= bound <= MOST_FORWARD:
-                raise unusable(file, f"a bound of {bound}, which must be {FORWARD.max_abs} to {MOST_FORWARD}")
-            batch = "x".join(map(str, next(iter(feed.values())).shape))
-            found = session.run(feed)
-            cases += compare_outputs(role, graph.outputs, batch, found, wanted, peak=high - low, bound=bound)
+    for name in dict.fromkeys(key.partition(".")[0] for key in arrays):
+        feed, wanted = (
+            {
+                key: _member(arrays, file, f"{name}.{key}", np.dtype(tensor.dtype).type, len(tensor.shape))
+                for key, tensor in declared.items()
+            }
+            for declared in tensors
+        )
+        check_shapes(file, name, feed | wanted, {**tensors[0], **tensors[1]})
+        bound = float(_member(arrays, file, f"{name}.{BOUND}", np.float64, 0))
+        if not FORWARD.max_abs <= bound <= MOST_FORWARD:
+            raise unusable(file, f"a bound of {bound}, which must be {FORWARD.max_abs} to {MOST_FORWARD}")
+        tolerance = msgspec.structs.replace(FORWARD, max_abs=bound)
+        if graph.precision != "fp32":
+            tolerance = Tolerance(least_psnr=_measured(graph) - HEADROOM_DB)
+        batch = "x".join(map(str, next(iter(feed.values())).shape))
+        found = session.run(feed)
+        cases += compare_outputs(graph.role, tensors[1], batch, found, wanted, peak=high - low, tolerance=tolerance)
     return cases
 
 
-def _finished(bundle: Bundle, threads: int) -> list[Case]:
+def _measured(graph: GraphFile) -> float:
+    if graph.graph.plan is None or graph.graph.plan.psnr is None:
+        raise BundleError(
+            f"graphs.{graph.role}.{graph.precision}.plan",
+            found="no record of how near the graph came at export",
+            expected="plan.psnr, as export writes it",
+            mend="Export the checkpoint again with this release.",
+        )
+    return graph.graph.plan.psnr
+
+
+def _finished(restorer: Restorer, precision: Precision) -> list[Case]:
+    bundle = restorer.bundle
     arrays = _arrays(bundle, IMAGE_GOLDEN)
     found = {
         key: _member(arrays, IMAGE_GOLDEN, key, *IMAGE_ARRAYS[key])
@@ -111,12 +151,14 @@ def _finished(bundle: Bundle, threads: int) -> list[Case]:
     noise = {key: found[key] for key in STREAMS if key in found}
     image, hq, schedule = found["image"], found["hq"], _schedule(bundle, found)
     check_extras(IMAGE_GOLDEN, bundle.manifest, found, schedule)
-    with Restorer.open(bundle, threads=threads) as restorer:
-        ours = restorer.restore(
-            image, mask=found.get("mask"), schedule=schedule, noise=noise or None, tile=1 << 16, overlap=0
-        )
+    ours = restorer.restore(
+        image, mask=found.get("mask"), schedule=schedule, noise=noise or None, tile=WHOLE, overlap=0
+    )
     case = ", ".join(filter(None, (f"{image.shape[0]}x{image.shape[1]}", schedule)))
     tolerance = msgspec.structs.replace(FINISHED, changed=changed)  # as this network's sensitivity demands
+    if precision != "fp32":
+        asked = [one.tolerance for one in bundle.manifest.parity if (one.what, one.precision) == ("image", precision)]
+        tolerance = Tolerance(least_psnr=min(asked, default=LEAST_PSNR[precision]))
     planes = (np.moveaxis(array, -1, 0) for array in (ours, hq))
     return [compare("image", case, *planes, peak=255, tolerance=tolerance)]
 

@@ -4,24 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lqhq.runtime.errors import EngineError
 
-__all__ = ["Feed", "Fetch", "Session", "fetched"]
+__all__ = ["DeviceArray", "Feed", "Fetch", "Session", "fetched"]
 
-Feed = Mapping[str, NDArray[np.float32]]
+
+class DeviceArray(Protocol):
+    """What we ask of a torch tensor: the only device array that we know. float32, `[N, ...]`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> Any: ...
+
+    @property
+    def device(self) -> Any: ...
+
+    def contiguous(self) -> Self: ...
+
+    def data_ptr(self) -> int: ...
+
+
+Feed = Mapping[str, NDArray[np.float32] | DeviceArray]
+# Of a session that keeps outputs on its device, these are device arrays; whoever asked for that passes them on unseen.
 Fetch = dict[str, NDArray[np.float32]]
 
 
 class Session(Protocol):
-    """An opened graph. `run` is called from one thread at a time; closing twice is allowed."""
+    """An opened graph. `run` is called from one thread at a time; closing twice is allowed.
+
+    Feeds are float32 NumPy arrays or torch tensors, in any mixture; they need not be contiguous, and tensors that lie
+    on another device are copied. Outputs are NumPy arrays, except those that `Setup.keep` names: they stay where the
+    session computes, on a GPU as torch tensors, on the CPU as arrays of the kind that was fed (tensors where there is
+    one in the feed). Every run gives arrays of its own: nothing that was fetched changes later.
+    """
+
+    @property
+    def largest(self) -> int | None:
+        """Side, in pixels of the graph's input, of the largest square that the engine takes; None for any."""
+        ...
 
     def run(self, feed: Feed) -> Fetch:
-        """Run the graph once. Raises `EngineError` when the engine fails."""
+        """Run the graph once. Raises `EngineError` for a feed that does not fit the graph, or when the engine fails."""
         ...
 
     def close(self) -> None: ...

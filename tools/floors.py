@@ -64,6 +64,7 @@ SAYS_NOTHING = frozenset(
 FAMILY = re.compile(r"(?i:(?<![a-z0-9])(?:osediff|diffir|indi|lq_?ddpm)(?![a-z0-9]))|OSEDiff|DiffIR|InDI|LQDDPM")
 CONTRACT_SUITES = frozenset(
     {
+        "tests/runtime/engines/test_contract.py",
         "tests/runtime/samplers/test_diffusion_runs.py",
         "tests/test_demo.py",
         "tests/runtime/samplers/test_row_laws.py",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from lqhq.runtime import open_bundle
 from lqhq.runtime.engines import open_session
+from lqhq.runtime.engines.setup import Setup
 
 __all__ = ["diffir_feed", "graphs"]
 
@@ -29,8 +29,8 @@ def graphs(bundle: str, side: int, threads: int) -> Entry:
     """The whole network untiled: sums, prior, restoration."""
     opened = open_bundle(bundle)
     sessions = {
-        role: open_session("onnx", Path(opened.path(made["fp32"].file)), device="cpu", threads=threads)
-        for role, made in opened.manifest.graphs.items()
+        role: open_session("onnx", opened.graph(role, "fp32"), Setup(device="cpu", threads=threads))
+        for role in opened.manifest.graphs
     }
     feed = diffir_feed(side)
     mask = np.ones((1, 1, side, side), np.float32)

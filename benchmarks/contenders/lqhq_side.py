@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from contenders.inputs import network_feed
 from lqhq.runtime import Restorer
-from lqhq.runtime.engines import open_session
+from lqhq.runtime.engines.onnx import OnnxSession
 
 __all__ = ["graph", "restore"]
 
 
 def graph(path: str, shape: Sequence[int], threads: int) -> Entry:
     """One call of a graph through lqhq's own session."""
-    session = open_session("onnx", Path(path), device="cpu", threads=threads)
+    session = OnnxSession(Path(path), threads=threads)
     feed = network_feed(shape)
     return Entry(run=lambda: session.run(feed), answer=lambda: session.run(feed)["pred"])
 

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from importlib import import_module
-from pathlib import Path
 from typing import Protocol, cast
 
+from lqhq.runtime.engines.setup import Setup
 from lqhq.runtime.errors import OptionError
+from lqhq.runtime.graph_file import GraphFile
 from lqhq.runtime.session import Session
 
 __all__ = ["ENGINES", "open_session"]
 
-ENGINES = {"onnx": "lqhq.runtime.engines.onnx:OnnxSession"}
+ENGINES = {
+    "onnx": "lqhq.runtime.engines.onnx:open_onnx",
+    "tensorrt": "lqhq.runtime.engines.trt.session:open_tensorrt",
+    "tensorrt-rtx": "lqhq.runtime.engines.trt.session:open_tensorrt_rtx",
+}
 
 
 class _Opener(Protocol):
-    def __call__(self, path: Path, *, device: str, threads: int) -> Session: ...
+    def __call__(self, graph: GraphFile, setup: Setup) -> Session: ...
 
 
-def open_session(engine: str, path: Path, *, device: str, threads: int) -> Session:
-    """Open the graph at `path`. Raises `OptionError` for an unknown engine, `EngineError` when it cannot run."""
+def open_session(engine: str, graph: GraphFile, setup: Setup) -> Session:
+    """Open `graph`. Raises `OptionError` for an unknown engine or device, `EngineError` when it cannot run here."""
     if engine not in ENGINES:
         raise OptionError(
             "engine",
@@ -28,4 +33,4 @@ def open_session(engine: str, path: Path, *, device: str, threads: int) -> Sessi
             mend="Use engine 'onnx', which runs everywhere.",
         )
     module, _, name = ENGINES[engine].partition(":")
-    return cast(_Opener, getattr(import_module(module), name))(path, device=device, threads=threads)
+    return cast(_Opener, getattr(import_module(module), name))(graph, setup)

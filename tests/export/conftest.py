@@ -14,6 +14,8 @@ import torch
 from safetensors.torch import save_file
 
 from lqhq.export.families.indi.film_resnet import FilmResNet
+from lqhq.runtime import manifest as m
+from lqhq.runtime.bundle import Bundle
 
 DATA = Path(__file__).parent.parent / "data" / "indi-tiny"
 
@@ -138,7 +140,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A function from a golden's name, or "film", to its bundle; the first call exports it."""
+    """A function from a golden's name, "film" or "film-half" (all precisions), to its bundle; the first call exports it."""
     from lqhq.tools.cli.main import run
 
     root = tmp_path_factory.mktemp("bundles")
@@ -150,6 +152,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             target = root / name
             if name == "film":
                 arguments = [str(write_film(film)), "--schedule=soft=steps:2,noise:const,eps:0.01"]
+            elif name == "film-half":
+                arguments = [str(write_film(root / "film-half-checkpoint")), "--precision=fp16,bf16"]
             else:
                 arguments = [str(GOLDENS[name].path), *GOLDENS[name].flags()]
             assert run(["export", "indi", *arguments, "-o", str(target)]) == 0
@@ -157,3 +161,39 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return done[name]
 
     return bundle
+
+
+@pytest.fixture
+def untraced(tmp_path: Path) -> Callable[[Any], Bundle]:
+    """`untraced(recipe)`: a bundle with its manifest but without graphs, for what only runs PyTorch."""
+
+    def build(recipe: Any) -> Bundle:
+        graphs = {
+            graph.role: {
+                "fp32": m.Graph(
+                    file=f"graphs/{graph.role}.fp32.onnx",
+                    inputs=dict(graph.inputs),
+                    outputs=dict(graph.outputs),
+                    pred=graph.pred,
+                    memory=m.Memory(fixed=1, per_pixel=1.0),
+                )
+            }
+            for graph in recipe.graphs
+        }
+        kept = ("task", "scale", "pixels", "prepare", "finish", "tiles", "reduction", "default_schedule")
+        manifest = m.Manifest(
+            name="untraced",
+            family="test",
+            graphs=graphs,
+            schedules=dict(recipe.schedules),
+            licences=(m.Licence(part="base", licence="unknown"),),
+            provenance=m.Provenance(
+                sources=(m.SourceFile(name="none", sha256="ab" * 32, bytes=1),), format="test", versions={"onnx": "1"}
+            ),
+            parity=(),
+            files={f"graphs/{role}.fp32.onnx": m.FileRecord(sha256="ab" * 32, bytes=1) for role in graphs},
+            **{name: getattr(recipe, name) for name in kept},
+        )
+        return Bundle(tmp_path, manifest)
+
+    return build

@@ -156,7 +156,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(film, tmp_path, monkeypatch, ste
     def full(*args, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pipeline, "trace", lambda *args, **options: ())
+    monkeypatch.setattr(pipeline, "trace", lambda *args, **options: ((), None))
     monkeypatch.setattr(pipeline, "write_goldens", lambda recipe, folder: None)
     monkeypatch.setattr(pipeline, "measure_memory", lambda file, graph: pipeline.m.Memory(fixed=1, per_pixel=1.0))
     monkeypatch.setattr(pipeline, "_manifest", lambda *args: None)

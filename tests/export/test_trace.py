@@ -10,7 +10,7 @@ from torch import nn
 
 from lqhq.export.families.indi.recipe import Denoise
 from lqhq.export.family import RoleGraph
-from lqhq.export.trace import OPSET, trace
+from lqhq.export.trace import OPSETS, trace
 from lqhq.runtime.engines.onnx import OnnxSession
 from lqhq.runtime.errors import EngineError
 from lqhq.runtime.manifest import Tensor
@@ -85,7 +85,7 @@ def enlarge() -> RoleGraph:
 def graph(tmp_path_factory):
     """The small network, time scale 7, its 26 kB of weights outside because the threshold is 1 kB."""
     file = tmp_path_factory.mktemp("trace") / "g.onnx"
-    return file, trace(denoise(7.0), file, external_above=1000)
+    return file, trace(denoise(7.0), file, external_above=1000).external
 
 
 def test_every_multiple_and_batch_and_the_time_scale(graph):
@@ -107,14 +107,14 @@ def test_weights_go_outside_above_the_threshold_only(graph, tmp_path):
     assert external == ("g.onnx.data",)
     assert (file.parent / "g.onnx.data").stat().st_size >= 27 * 27 * 9 * 4
     assert file.stat().st_size < 20_000
-    assert trace(denoise(7.0), tmp_path / "h.onnx") == ()
+    assert trace(denoise(7.0), tmp_path / "h.onnx").external == ()
     assert (tmp_path / "h.onnx").stat().st_size > 27 * 27 * 9 * 4
 
 
 def test_the_file_is_plain(graph):
     file, _ = graph
     model = onnx.load(file, load_external_data=False)
-    assert [(item.domain, item.version) for item in model.opset_import] == [("", OPSET)]
+    assert [(item.domain, item.version) for item in model.opset_import] == [("", OPSETS["fp32"])]
     shapes = {
         value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
         for value in (*model.graph.input, *model.graph.output)
@@ -133,7 +133,7 @@ def test_nothing_of_the_exporter_is_shown(graph, capfd, tmp_path):
 
 def test_several_inputs_and_outputs_and_multiples_of_the_sides(tmp_path):
     file, graph = tmp_path / "decode.onnx", enlarge()
-    assert trace(graph, file) == ()
+    assert trace(graph, file).external == ()
     found = onnx.load(file).graph
     axes = {value.name: value.type.tensor_type.shape.dim for value in (*found.input, *found.output)}
     shapes = {name: [axis.dim_param or axis.dim_value for axis in dims] for name, dims in axes.items()}

@@ -32,7 +32,19 @@ def manifest(tiny_bundle) -> Manifest:
     return with_memory(plain, denoise=Memory(fixed=1_000_000, per_pixel=1000.0))
 
 
-def choose(manifest, canvas, *, tile="auto", budget=10**9, overlap=None, blend="final", prior="image", depth=0, held=0):
+def choose(
+    manifest,
+    canvas,
+    *,
+    tile="auto",
+    budget=10**9,
+    overlap=None,
+    blend="final",
+    prior="image",
+    depth=0,
+    held=0,
+    limits=None,
+):
     return choose_tiles(
         manifest,
         canvas,
@@ -43,6 +55,7 @@ def choose(manifest, canvas, *, tile="auto", budget=10**9, overlap=None, blend="
         depth=depth,
         held_bytes=held,
         budget_bytes=budget,
+        limits=limits,
     )
 
 
@@ -211,3 +224,55 @@ def test_a_reduction_is_no_larger_than_the_tile_unless_its_reach_asks_for_it(gui
     assert max(choice.reduction.tile) <= side
     assert choice.reduction.overlap == 8
     assert choice.reduction.canvas == Size(200, 200)
+
+
+@pytest.mark.parametrize(("limit", "side"), [(64, 64), (50, 48), (32, 32), (4096, 64)])
+def test_auto_stays_within_what_the_engine_takes(manifest, limit, side):
+    """The canvas, which would be run whole, is cut; the side stays a multiple of what the network asks for."""
+    choice = choose(manifest, Size(76, 76), limits={"denoise": limit})
+    whole = limit > 76
+    assert max(choice.plan.tile) == (76 if whole else min(side, max(choice.plan.tile)))
+    assert max(choice.plan.tile) <= limit
+    assert (len(choice.plan) == 1) == whole
+    assert (choice.reason == "the largest that the engine takes") == (not whole)
+
+
+def test_a_network_that_wants_the_whole_image_gets_what_the_engine_takes(manifest):
+    whole = msgspec.structs.replace(manifest, tiles=msgspec.structs.replace(manifest.tiles, reach=None))
+    assert len(choose(whole, Size(200, 200)).plan) == 1
+    assert max(choose(whole, Size(200, 200), limits={"denoise": 128}).plan.tile) <= 128
+
+
+def test_a_tile_beyond_the_engine_is_refused_with_the_largest(manifest):
+    with pytest.raises(OptionError, match=r"at most 48: the engine was built for no more.*--tile 48"):
+        choose(manifest, Size(200, 200), tile=64, limits={"denoise": 50})
+    assert choose(manifest, Size(200, 200), tile=48, limits={"denoise": 50}).plan.tile == Size(48, 48)
+    assert choose(manifest, Size(40, 40), tile=64, limits={"denoise": 50}).plan.tile == Size(40, 40)  # never so large
+
+
+def test_an_engine_that_is_too_small_for_the_overlap_is_said(manifest):
+    assert choose(manifest, Size(200, 200), limits={"denoise": 12}).plan.overlap == 4  # what the tile has room for
+    with pytest.raises(OptionError, match=r"an engine for at most 12 x 12 pixels; expected one that takes 32 x 32"):
+        choose(manifest, Size(200, 200), overlap=16, limits={"denoise": 12})
+    with pytest.raises(OptionError, match="one that takes 8 x 8"):
+        choose(manifest, Size(200, 200), limits={"denoise": 4})
+
+
+def test_the_reduction_stays_within_its_own_engine(guided_bundle):
+    plain = open_bundle(guided_bundle()).manifest
+    manifest = msgspec.structs.replace(plain, reduction=Reduction(reach=1, preferred=32))  # with halos: 16 at least
+    free = choose(manifest, Size(60, 60), tile=32)
+    limited = choose(manifest, Size(60, 60), tile=32, limits={"reduce": 23})
+    assert (max(free.reduction.tile), max(limited.reduction.tile)) == (28, 20)
+    assert limited.plan == free.plan
+    own = choose(manifest, Size(60, 60), prior="tile", limits={"reduce": 12, "decode": 16})
+    assert max(own.plan.tile) <= 12  # each tile is reduced as it is
+    with pytest.raises(OptionError, match=r"reduce: .*one that takes 16 x 16"):
+        choose(manifest, Size(60, 60), limits={"reduce": 15})
+
+
+def test_the_memory_mend_does_not_name_a_tile_that_the_engine_refuses(manifest):
+    with pytest.raises(LimitError) as raised:
+        choose(manifest, Size(200, 200), tile=48, budget=2_500_000, limits={"denoise": 48})
+    assert "--tile" in raised.value.mend
+    assert int(raised.value.mend.split("--tile ")[1].rstrip(".")) < 48

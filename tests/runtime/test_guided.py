@@ -186,6 +186,8 @@ def test_a_prior_is_refused_where_there_is_none(tiny_bundle: Build):
 @pytest.mark.parametrize("role", ["reduce", "encode", "decode"])
 def test_a_graph_that_gives_something_else_is_an_error(guided_bundle: Build, role):
     class Wrong:
+        largest = None
+
         def run(self, feed):
             return {"other": np.zeros((1, 3), np.float32)}
 
@@ -211,3 +213,57 @@ def test_a_wrong_reduction_is_seen(guided_bundle: Build, monkeypatch, fault):
         monkeypatch.setattr(module, "_reduce_feed", change)
         result = restorer.restore(photo(), tile=16)
     assert np.abs(result - oracle(photo(), 1)).max() > 1e-5
+
+
+class OnDevice:
+    """Keeps what it was told to keep as tensors, as an engine on a GPU does; counts what comes back to it."""
+
+    largest = None
+
+    def __init__(self, session, keep) -> None:
+        self._session, self.keep, self.tensors = session, keep, 0
+
+    def run(self, feed):
+        import torch
+
+        self.tensors += sum(isinstance(array, torch.Tensor) for array in feed.values())
+        fetch = self._session.run(feed)
+        return {
+            name: torch.from_numpy(np.array(array)) if name in self.keep else np.array(array)
+            for name, array in fetch.items()
+        }
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self._session.close()
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_vector_stays_on_the_device_for_every_tile(guided_bundle: Build, monkeypatch, batch):
+    from lqhq.runtime import restorer as module
+
+    opened: dict[str, OnDevice] = {}
+
+    def on_device(engine, graph, setup):
+        opened[graph.role] = OnDevice(real(engine, graph, setup), setup.keep)
+        return opened[graph.role]
+
+    real = module.open_session
+    with Restorer.open(guided_bundle()) as restorer:
+        wanted = restorer.restore(photo(), tile=16)
+    monkeypatch.setattr(module, "open_session", on_device)
+    monkeypatch.setattr(module, "drive", lambda *args, **options: drive(*args, **options | {"batch": batch}))
+    with Restorer.open(guided_bundle("again")) as restorer:
+        assert restorer.restore(photo(), tile=16) == pytest.approx(wanted, abs=2e-6)
+    assert {role: set(one.keep) for role, one in opened.items()} == {
+        "reduce": set(),
+        "encode": {"cond"},
+        "decode": set(),
+    }
+    assert opened["decode"].tensors > 1
+    assert opened["reduce"].tensors == opened["encode"].tensors == 0

@@ -223,3 +223,55 @@ def test_a_tile_may_be_a_numpy_integer(restorer):
     assert restorer.plan(picture(), tile=np.int64(32)).plan.tile.width == 32
     with pytest.raises(OptionError, match="whole number"):
         restorer.restore(picture(), seed=1.5)
+
+
+class Limited:
+    """A session of an engine that was built for tiles of at most `largest`."""
+
+    largest = 32
+
+    def __init__(self, session) -> None:
+        self._session = session
+
+    def run(self, feed):
+        assert max(feed["state"].shape[2:]) <= self.largest
+        return self._session.run(feed)
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def test_tiles_stay_within_what_the_engine_takes(restorer):
+    """Planted: without the ceiling the image is run whole, which the session does not take."""
+    image = picture(30, 30)
+    free = restorer.restore(image)
+    assert max(restorer.plan(image).plan.tile) > 32
+    restorer._sessions["denoise"] = Limited(restorer._sessions["denoise"])
+    assert max(restorer.plan(image).plan.tile) <= 32
+    assert np.abs(restorer.restore(image).astype(int) - free).max() <= 1
+    with pytest.raises(OptionError, match="at most 32"):
+        restorer.restore(image, tile=64)
+
+
+def test_engines_are_opened_by_name_for_the_bundles_shapes(tiny_bundle, monkeypatch):
+    from lqhq.runtime import restorer as module
+    from lqhq.runtime.engine_spec import Profile, Range
+    from lqhq.runtime.profiles import default_profiles
+
+    asked = []
+
+    def opened(engine, graph, setup):
+        asked.append((engine, graph.role, graph.precision, setup))
+        raise OptionError("engine", found="a test", expected="nothing", mend="Stop.")
+
+    monkeypatch.setattr(module, "open_session", opened)
+    own = Profile(batch=Range(1, 1, 2), height=Range(8, 8, 16), width=Range(8, 8, 16))
+    for options in ({}, {"engine": "tensorrt"}, {"engine": "tensorrt", "profiles": (own,), "device": "cuda:1"}):
+        with pytest.raises(OptionError, match="a test"):
+            Restorer.open(tiny_bundle(f"b{len(asked)}"), **options)
+    assert [one[:3] for one in asked] == [(name, "denoise", "fp32") for name in ("onnx", "tensorrt", "tensorrt")]
+    manifest = module.open_bundle(tiny_bundle("again")).manifest
+    assert [one[3].profiles for one in asked] == [(), default_profiles(manifest, "denoise"), (own,)]
+    assert [one[3].device for one in asked] == [None, None, "cuda:1"]
+    with pytest.raises(OptionError, match="precision: found 'fp16'"):
+        Restorer.open(tiny_bundle("half"), precision="fp16")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib import metadata
 
 from lqhq.tools.cli.columns import aligned, clean
+from lqhq.tools.cli.engine_checks import engine_checks
 from lqhq.tools.cli.machine_checks import CHECKS, Check, extra_checks
 
 __all__ = ["configure", "main", "report"]
@@ -22,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run every check; 0 when upscaling works, else 1."""
-    checks = [*(check() for check in CHECKS), *extra_checks()]
+    checks = [*(check() for check in CHECKS), *engine_checks(), *extra_checks()]
     works = not any(check.status == "bad" for check in checks)
     if args.json:
         record = {"works": works, "checks": [check.as_dict() for check in checks]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,12 +27,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", metavar="BUNDLE", help="folder written by `lqhq export`, or `demo`")
     parser.add_argument("--schedule", metavar="NAME", help="show the rows of this schedule only")
     parser.add_argument("--json", action="store_true", help="everything, with all digits, as JSON")
+    parser.add_argument("--cache", metavar="DIR", type=Path, help="where built engines are kept")
 
 
 def main(args: argparse.Namespace) -> int:
     """Run the command. Raises `BundleError` for a bundle that does not hold what it says."""
     from lqhq.runtime.bundle import open_bundle
+    from lqhq.runtime.engine_cache.names import ENGINES_FOLDER
     from lqhq.runtime.errors import OptionError
+    from lqhq.tools.cli.engine_text import engine_lines
     from lqhq.tools.cli.inspect_page import page
     from lqhq.tools.cli.schedule_page import schedule_table
 
@@ -49,7 +53,7 @@ def main(args: argparse.Namespace) -> int:
     elif args.schedule is not None:
         text = schedule_table(args.schedule, schedules[args.schedule])
     else:
-        text = page(bundle.manifest)
+        text = page(bundle.manifest, engine_lines(bundle, args.cache or ENGINES_FOLDER))
     sys.stdout.write(text)
     return 0
 

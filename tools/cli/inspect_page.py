@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lqhq.runtime.manifest import Composite, Crop, Graph, Manifest, MaskOut, Pad, Quantize, Resize, Tensor
+from lqhq.runtime.precision import Plan
 from lqhq.tools.cli.columns import aligned, clean, size_text
 from lqhq.tools.cli.schedule_page import schedule_lines
 
@@ -12,6 +13,7 @@ __all__ = ["graph_bytes", "page"]
 
 SHORT = 12  # hexadecimal digits of a digest, as version control shows them
 FILTERS = {"bicubic": "bicubic, a = -0.5", "bicubic_075": "bicubic, a = -0.75"}
+ISLANDS = 4  # names shown of modules in float32; --json has all
 MODES = {
     "reflect": "by reflection",
     "symmetric": "by reflection with the edge pixel",
@@ -24,8 +26,8 @@ BLENDS = {
 }
 
 
-def page(manifest: Manifest) -> str:
-    """The whole page, ending with a newline."""
+def page(manifest: Manifest, engines: Sequence[str] = ()) -> str:
+    """The whole page, ending with a newline; `engines` are the lines about those that were built on this machine."""
     sections = {
         "": _head(manifest),
         "GRAPHS": _graphs(manifest),
@@ -35,6 +37,7 @@ def page(manifest: Manifest) -> str:
         "PROVENANCE": _provenance(manifest),
         "PARITY with PyTorch, at export": _parity(manifest),
         "FILES": _files(manifest),
+        **({"ENGINES on this machine": list(engines)} if engines else {}),
     }
     lines = []
     for title, body in sections.items():
@@ -103,6 +106,27 @@ def _graphs(manifest: Manifest) -> list[str]:
             meaning = f", pred is {graph.pred}" if graph.pred else ""
             lines.append(f"  {role} {precision}: {size_text(graph_bytes(manifest, graph))}{meaning}")
             lines += aligned([*_values("in", graph.inputs), *_values("out", graph.outputs)], indent=4)
+            lines += plan_lines(graph.plan)
+    return lines
+
+
+def plan_lines(plan: Plan | None) -> list[str]:
+    """What a graph is made of, by type, and how near to float32 it came."""
+    if plan is None:
+        return ["    no record of its types: engines built from it stay unverified"]
+    weights = ", ".join(f"{size_text(count)} {kind}" for kind, count in plan.weights.items())
+    layers = ", ".join(
+        f"{count} {kind} in {dtype}" for kind, types in plan.layers.items() for dtype, count in types.items()
+    )
+    lines = [f"    weights {weights or 'none'}; {layers or 'no matrix operators'}"]
+    if plan.islands:
+        named = ", ".join(name or "all of it" for name in plan.islands[:ISLANDS])
+        more = f" and {len(plan.islands) - ISLANDS} more" if len(plan.islands) > ISLANDS else ""
+        lines.append(f"    in float32: {clean(named)}{more}")
+    if plan.psnr is not None and plan.largest is not None:
+        lines.append(
+            f"    at least {plan.psnr:.1f} dB from float32; largest value on photos {plan.largest:.3g}; emulated"
+        )
     return lines
 
 
@@ -164,7 +188,7 @@ def _parity(manifest: Manifest) -> list[str]:
             "-" if one.psnr is None else f"{one.psnr:.1f} dB",
             "-" if one.ssim is None else f"{one.ssim:.5f}",
             str(one.nan_count),
-            f"{one.tolerance:.0e}",
+            one.bound,
             "passed" if one.passed else "FAILED",
         )
         for one in manifest.parity

@@ -22,6 +22,7 @@ DOUBLE = bytes.fromhex(
 )
 TESTED = ((3, 11), (3, 12))
 LITTLE_MEMORY = 512 << 20  # bytes; Python, the engine and a small tile of the demo network take most of it
+ONNX_CPU = "engine onnx cpu"
 AGAIN = "Install lqhq again: pip install --force-reinstall --no-deps . in its folder"
 CPU_TORCH = "--extra-index-url https://download.pytorch.org/whl/cpu"  # or pip fetches gigabytes of CUDA
 
@@ -48,7 +49,7 @@ def check_python() -> Check:
 
 
 def check_engine() -> Check:
-    """ONNX Runtime, by running a graph of one operator."""
+    """ONNX Runtime on the CPU, by running a graph of one operator."""
     try:
         import numpy as np
         import onnxruntime
@@ -56,7 +57,7 @@ def check_engine() -> Check:
         from lqhq.runtime.engines.onnx import OnnxSession
         from lqhq.runtime.errors import LqhqError
     except (ImportError, OSError) as error:
-        return Check("engine onnx", "bad", _import_fault(error), "pip install --force-reinstall onnxruntime")
+        return Check(ONNX_CPU, "bad", _import_fault(error), "pip install --force-reinstall onnxruntime")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "double.onnx"
         path.write_bytes(DOUBLE)
@@ -64,11 +65,11 @@ def check_engine() -> Check:
             with OnnxSession(path, device="cpu", threads=1) as session:
                 doubled = session.run({"x": np.array([1, 2.5], np.float32)})["y"]
         except LqhqError as error:
-            return Check("engine onnx", "bad", error.found, "pip install --force-reinstall onnxruntime")
+            return Check(ONNX_CPU, "bad", error.found, "pip install --force-reinstall onnxruntime")
     if doubled.tolist() != [2, 5]:
-        return Check("engine onnx", "bad", f"x + x gave {doubled}", "pip install --force-reinstall onnxruntime")
+        return Check(ONNX_CPU, "bad", f"x + x gave {doubled}", "pip install --force-reinstall onnxruntime")
     providers = ", ".join(onnxruntime.get_available_providers())
-    return Check("engine onnx", "ok", f"onnxruntime {onnxruntime.__version__} ran a graph; it has {providers}")
+    return Check(ONNX_CPU, "ok", f"onnxruntime {onnxruntime.__version__} ran a graph; it has {providers}")
 
 
 def check_images() -> Check:

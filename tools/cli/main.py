@@ -21,6 +21,7 @@ COMMANDS = {
     "export": "turn a trained checkpoint into a bundle",
     "parity": "compare a bundle with the PyTorch model it came from",
     "inspect": "show what a bundle holds",
+    "engines": "build TensorRT engines of a bundle, list and clean those that are kept",
     "doctor": "say what works on this machine, and what to do about the rest",
 }
 EPILOG = "Start with `lqhq upscale demo PHOTO -o OUT.png`: `demo` is a small model that ships with lqhq."

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from lqhq.runtime.bundle import Bundle, open_bundle
+from lqhq.runtime.engines import ENGINES
 from lqhq.runtime.errors import OptionError
-from lqhq.runtime.manifest import Manifest
-from lqhq.runtime.mask import hole_of
 from lqhq.runtime.parity import Report
+from lqhq.runtime.precision import PRECISIONS
 from lqhq.runtime.selfcheck import replay
 from lqhq.tools.cli.columns import clean
 from lqhq.tools.cli.model_flags import family_of, read_config, require_torch
+from lqhq.tools.cli.photo_flags import add_photo_flags, named_photos
 
 if TYPE_CHECKING:
-    from lqhq.export.validate import Photo
+    from lqhq.export.load import Model
 
 __all__ = ["configure", "main"]
 
 EPILOG = """examples:
   lqhq parity my-bundle                                  the stored reference arrays, no torch needed
+  lqhq parity my-bundle --precision fp16                 half precision, emulated on this CPU
   lqhq parity my-bundle --checkpoint model.pt --image photo.png
+  lqhq parity my-bundle --checkpoint model.pt --bisect-precision fp16 -o plan.json
 """
+HALVES = tuple(precision for precision in PRECISIONS if precision != "fp32")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -37,27 +37,44 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     add = parser.add_argument
     add("bundle", metavar="BUNDLE", help="folder written by `lqhq export`, or `demo`")
-    add("--checkpoint", metavar="CKPT", type=Path, help="what the bundle was exported from; needs torch")
-    add("--config", metavar="FILE", type=Path, help="JSON that must agree with what the bundle was exported with")
-    add("--image", metavar="FILE", action="append", type=Path, default=[], help="also compare on this image")
-    add("--mask", metavar="FILE", action="append", type=Path, default=[], help="its hole, for bundles that take one")
+    add("--precision", choices=PRECISIONS, default="fp32", help="of the graphs (default: fp32)")
     add("--threads", type=int, metavar="T", help="engine threads (default: all processors)")
     add("--json", action="store_true", help="report as JSON on standard output")
+    group = parser.add_argument_group("with the checkpoint, which needs torch")
+    add = group.add_argument
+    add("--checkpoint", metavar="CKPT", type=Path, help="what the bundle was exported from")
+    add("--config", metavar="FILE", type=Path, help="JSON that must agree with what the bundle was exported with")
+    add_photo_flags(group, purpose="also compare on this image; half precisions on it instead of the shipped photos")
+    add("--least-psnr", type=float, metavar="DB", help="what a half precision must come to against fp32")
+    add(
+        "--bisect-precision",
+        choices=HALVES,
+        help="find what must stay in float32 for that precision, and write the plan to -o",
+    )
+    add("-o", "--output", metavar="FILE", type=Path, help="plan for `lqhq export --precision-plan`")
+    group = parser.add_argument_group("with the arrays that the bundle carries")
+    add = group.add_argument
+    add("--engine", choices=tuple(ENGINES), default="onnx", help="what runs the graphs (default: onnx)")
+    add("--device", metavar="D", help="cpu, cuda, cuda:1 or auto (default: the engine's own)")
+    add("--cache", metavar="DIR", type=Path, help="where built engines are kept")
 
 
 def main(args: argparse.Namespace) -> int:
     """Run the command; the exit code is 1 when the verdict is negative."""
     bundle = open_bundle(args.bundle)
+    _refuse_unused(args)
+    if args.bisect_precision:
+        return _bisect(args, bundle)
     if args.checkpoint is None:
-        given = {"--image": args.image, "--mask": args.mask, "--config": args.config}
-        if foreign := [flag for flag, value in given.items() if value]:
-            raise OptionError(
-                foreign[0],
-                found="no --checkpoint",
-                expected="the checkpoint that the bundle came from",
-                mend="Give --checkpoint, or leave the option out.",
-            )
-        report = replay(bundle, threads=args.threads)
+        report = replay(
+            bundle,
+            precision=args.precision,
+            engine=args.engine,
+            device=args.device,
+            threads=args.threads,
+            cache=args.cache,
+            say=lambda line: print(clean(line), file=sys.stderr),
+        )
     else:
         report = _against_checkpoint(args, bundle)
     if args.json:
@@ -68,50 +85,87 @@ def main(args: argparse.Namespace) -> int:
     return 0 if report.passed else 1
 
 
-def _against_checkpoint(args: argparse.Namespace, bundle: Bundle) -> Report:
-    """Rebuild the network from the settings that the bundle stores."""
+def _refuse_unused(args: argparse.Namespace) -> None:
+    """Options that would do nothing are errors."""
+    needs: dict[str, tuple[bool, dict[str, object]]] = {
+        "--checkpoint, what the bundle came from": (
+            args.checkpoint is not None,
+            {
+                "--image": args.image,
+                "--mask": args.mask,
+                "--config": args.config,
+                "--least-psnr": args.least_psnr,
+                "--bisect-precision": args.bisect_precision,
+            },
+        ),
+        "--bisect-precision": (args.bisect_precision is not None, {"-o": args.output}),
+        "-o FILE, where the plan is written": (
+            args.output is not None,
+            {"--bisect-precision": args.bisect_precision},
+        ),
+        "no --checkpoint, which is compared on ONNX Runtime's CPU": (
+            args.checkpoint is None,
+            {"--engine": args.engine != "onnx", "--device": args.device, "--cache": args.cache},
+        ),
+        "a half --precision, or --bisect-precision": (
+            args.precision != "fp32" or args.bisect_precision is not None,
+            {"--least-psnr": args.least_psnr},
+        ),
+    }
+    for expected, (there, options) in needs.items():
+        for flag, value in options.items():
+            if value and not there:
+                raise OptionError(
+                    flag, found="it alone", expected=f"it with {expected}", mend="Give both, or leave it out."
+                )
+
+
+def _model(args: argparse.Namespace, bundle: Bundle) -> Model:
+    """The network, rebuilt from the settings that the bundle stores."""
     require_torch()
     from lqhq.export.load import load_model
     from lqhq.export.settings import merge_config
-    from lqhq.export.validate import validate
 
-    manifest = bundle.manifest
-    photos = _photos(args, manifest)
-    stored = manifest.provenance
+    stored = bundle.manifest.provenance
     config = merge_config(stored.config, read_config(args.config))
-    model = load_model(family_of(manifest.family), args.checkpoint, form=stored.format, config=config)
+    model = load_model(family_of(bundle.manifest.family), args.checkpoint, form=stored.format, config=config)
     if not {source.sha256 for source in model.sources} & {source.sha256 for source in stored.sources}:
         # The same weights may have been stored anew; the comparison itself tells.
         remark = clean(f"lqhq parity: {args.checkpoint} is not a file that the bundle was exported from")
         print(remark, file=sys.stderr)
-    return validate(model.recipe, bundle, photos=photos, threads=args.threads)
+    return model
 
 
-def _photos(args: argparse.Namespace, manifest: Manifest) -> dict[str, Photo]:
-    """The images by name, each with its hole where the bundle takes one. Raises `OptionError`, `ImageError`."""
-    from lqhq.export.validate import Photo
+def _against_checkpoint(args: argparse.Namespace, bundle: Bundle) -> Report:
+    """Of a half precision with the islands that the bundle's plan names."""
+    recipe, photos = _model(args, bundle).recipe, named_photos(args)
+    from lqhq.export.half import at_precision
+    from lqhq.export.validate import validate
+    from lqhq.export.validate_half import validate_half
 
-    if len(args.mask) > len(args.image):
-        raise OptionError(
-            "--mask",
-            found=f"{len(args.mask)} for {len(args.image)} images",
-            expected="one for each --image, in their order",
-            mend="Give --image as often as --mask.",
-        )
-    photos = {}
-    for file, mask in itertools.zip_longest(args.image, args.mask):
-        image = _rgb(file)
-        hole = hole_of(None if mask is None else (_rgb(mask) > 0).max(axis=2), image, manifest)
-        photos[file.name] = Photo(image, None if hole is None else np.where(hole, np.uint8(255), np.uint8(0)))
-    return photos
+    if args.precision == "fp32":
+        return validate(recipe, bundle, photos=photos, threads=args.threads)
+    graphs = []
+    for graph in recipe.graphs:
+        plan = bundle.graph(graph.role, args.precision).graph.plan
+        graphs.append(at_precision(graph, args.precision, plan.islands if plan else None))
+    options = {"photos": photos, "least_psnr": args.least_psnr, "threads": args.threads}
+    return validate_half(recipe, graphs, bundle, args.precision, **options).report
 
 
-def _rgb(file: Path) -> NDArray[np.uint8]:
-    """An image file as `[H, W, 3]` uint8; alpha is left out, grey is repeated, 16 bits are cut to 8."""
-    from lqhq.runtime.image_file import read_image
+def _bisect(args: argparse.Namespace, bundle: Bundle) -> int:
+    recipe, photos = _model(args, bundle).recipe, named_photos(args)
+    from lqhq.export.bisect_precision import bisect_precision
+    from lqhq.export.half_settings import write_plan
 
-    pixels: NDArray[Any] = read_image(file).pixels
-    if pixels.dtype == np.uint16:
-        pixels = (pixels >> 8).astype(np.uint8)
-    colour = pixels[:, :, : 1 if pixels.shape[2] < 3 else 3]
-    return np.ascontiguousarray(np.broadcast_to(colour, (*colour.shape[:2], 3)))
+    plan = bisect_precision(
+        recipe,
+        bundle,
+        args.bisect_precision,
+        photos=photos,
+        least_psnr=args.least_psnr,
+        say=lambda line: print(clean(line), flush=True),
+    )
+    write_plan(plan, args.output)
+    print(f"{plan.psnr:.1f} dB; wrote {clean(str(args.output))}: give it to `lqhq export --precision-plan`")
+    return 0

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lqhq.export.families.diffir.deployed_block import DeployedBlock
 from lqhq.export.families.diffir.deployed_tail import ComposedTail
 from lqhq.export.families.diffir.dirformer import Block, Dirformer
+from lqhq.export.families.diffir.half_block import prepare_for_half
 
 __all__ = ["DeployedDirformer"]
 
@@ -17,10 +18,11 @@ __all__ = ["DeployedDirformer"]
 class DeployedDirformer(nn.Module):
     """The role `decode`: `lq` `[N, C, H, W]` and `cond` `[N, 256]` to `hq`, equal to `plain` but for rounding.
 
-    The weights are copies, so `plain` stays as it is. Only for inference; H and W as for `plain`.
+    The weights are copies, so `plain` stays as it is. Only for inference; H and W as for `plain`. `half` gives the form
+    of `half_block.py`.
     """
 
-    def __init__(self, plain: Dirformer) -> None:
+    def __init__(self, plain: Dirformer, *, half: bool = False) -> None:
         super().__init__()
         with torch.no_grad():
             self.network = copy.deepcopy(plain).eval().requires_grad_(False)
@@ -31,6 +33,8 @@ class DeployedDirformer(nn.Module):
                         module[index] = DeployedBlock(block)
             if plain.shape.tail:
                 self.network.add_module("tail", ComposedTail(plain.tail, 2 * plain.shape.dim))
+        if half:
+            prepare_for_half(self.network)
         self.eval().requires_grad_(False)
 
     def forward(self, lq: Tensor, cond: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch.nn import functional
 from lqhq.export.families.diffir.dirformer import EPSILON, Attention, Block, FeedForward, LayerNorm
 from lqhq.runtime.geometry import round_up
 
-__all__ = ["DeployedBlock"]
+__all__ = ["SMALLEST_NORM", "DeployedBlock", "ModulatedNorm", "Scores"]
 
 LANES = 16  # floats in an AVX-512 register, and channels in a block of ONNX Runtime's NCHWc layout
 SMALLEST_NORM = 1e-12  # of `torch.nn.functional.normalize`
@@ -73,19 +73,47 @@ class ModulatedNorm(nn.Module):
         return y.reshape(n, c, h, w)
 
 
-class DeployedAttention(nn.Module):
-    """Channel attention without normalised copies of q and k, and with one matrix for attention and projection.
+class Scores(nn.Module):
+    """softmax((q / |q|) (k / |k|)^T temperature) without normalised copies: it is (q k^T) / (|q| |k|^T).
 
-    (q / |q|) (k / |k|)^T = (q k^T) / (|q| |k|^T); and W_out blockdiag(A_1 ... A_heads) is a `[C, C]` matrix that is
-    made once and then applied to v. q, k and v are convolutions of their own: 24 ms, one convolution that is then split
-    30 ms. Squares are summed as a product and a sum: 0.65 ms, ReduceSumSquare or ReduceL2 1.8 ms.
+    `[N, heads, C / heads, H * W]` twice to `[N, heads, C / heads, C / heads]`. Squares are summed as a product and a
+    sum: 0.65 ms, ReduceSumSquare or ReduceL2 1.8 ms.
     """
+
+    def __init__(self, temperature: Tensor) -> None:
+        super().__init__()
+        self.temperature = nn.Parameter(temperature.detach().clone(), requires_grad=False)
+
+    def forward(self, q: Tensor, k: Tensor) -> Tensor:
+        rows = self.temperature / (q * q).sum(3, keepdim=True).sqrt().clamp(min=SMALLEST_NORM)
+        columns = (k * k).sum(3, keepdim=True).sqrt().clamp(min=SMALLEST_NORM).transpose(2, 3)
+        return ((q @ k.transpose(2, 3)) * rows / columns).softmax(dim=3)
+
+
+class Mix(nn.Module):
+    """Attention and projection as one matrix: W_out blockdiag(A_1 ... A_heads) is `[C, C]`, and applied to v."""
+
+    def __init__(self, project_out: nn.Conv2d, heads: int) -> None:
+        super().__init__()
+        width = len(project_out.weight)
+        project = project_out.weight.detach().reshape(width, heads, width // heads).transpose(0, 1)
+        self.project = nn.Parameter(project.contiguous(), requires_grad=False)  # [heads, C, C / heads]
+        bias = project_out.bias
+        self.bias = None if bias is None else nn.Parameter(bias.detach()[:, None].clone(), requires_grad=False)
+
+    def forward(self, scores: Tensor, v: Tensor) -> Tensor:
+        n, c, _ = v.shape
+        out = (self.project @ scores).transpose(1, 2).reshape(n, c, c) @ v
+        return out if self.bias is None else out + self.bias
+
+
+class DeployedAttention(nn.Module):
+    """Channel attention; q, k and v are convolutions of their own: 24 ms, one convolution that is then split 30 ms."""
 
     def __init__(self, plain: Attention, norm: LayerNorm) -> None:
         super().__init__()
-        self.heads = heads = plain.heads
-        self.norm = ModulatedNorm(norm, plain.kernel)
-        width = len(plain.project_out.weight)
+        self.heads = plain.heads
+        self.norm: nn.Module = ModulatedNorm(norm, plain.kernel)
         parts = [
             nn.Sequential(
                 _pointwise(plain.qkv.weight.chunk(3)[i], _part(plain.qkv.bias, i, 3)),
@@ -94,25 +122,15 @@ class DeployedAttention(nn.Module):
             for i in range(3)
         ]
         self.query, self.key, self.value = parts
-        self.temperature = nn.Parameter(plain.temperature.detach().clone(), requires_grad=False)
-        project = plain.project_out.weight.detach().reshape(width, heads, width // heads).transpose(0, 1)
-        self.project = nn.Parameter(project.contiguous(), requires_grad=False)  # [heads, C, C / heads]
-        bias = plain.project_out.bias
-        self.bias = None if bias is None else nn.Parameter(bias.detach()[:, None].clone(), requires_grad=False)
+        self.scores: nn.Module = Scores(plain.temperature)
+        self.mix = Mix(plain.project_out, plain.heads)
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
         n, c, h, w = x.shape
         y = self.norm(x, z)
         q = self.query(y).reshape(n, self.heads, c // self.heads, h * w)
         k = self.key(y).reshape(n, self.heads, c // self.heads, h * w)
-        v = self.value(y).reshape(n, c, h * w)
-        rows = self.temperature / (q * q).sum(3, keepdim=True).sqrt().clamp(min=SMALLEST_NORM)
-        columns = (k * k).sum(3, keepdim=True).sqrt().clamp(min=SMALLEST_NORM).transpose(2, 3)
-        scores = ((q @ k.transpose(2, 3)) * rows / columns).softmax(dim=3)
-        mix = (self.project @ scores).transpose(1, 2).reshape(n, c, c)
-        out: Tensor = mix @ v
-        if self.bias is not None:
-            out = out + self.bias
+        out: Tensor = self.mix(self.scores(q, k), self.value(y).reshape(n, c, h * w))
         return out.reshape(n, c, h, w)
 
 
@@ -124,7 +142,7 @@ class DeployedFeedForward(nn.Module):
 
     def __init__(self, plain: FeedForward, norm: LayerNorm) -> None:
         super().__init__()
-        self.norm = ModulatedNorm(norm, plain.kernel)
+        self.norm: nn.Module = ModulatedNorm(norm, plain.kernel)
         hidden = plain.project_out.weight.shape[1]
         wide = round_up(hidden, LANES)  # with zeros, which stay zeros to the end: GELU(0) 0 = 0
         parts = [

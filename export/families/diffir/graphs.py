@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from lqhq.export.families.diffir.cpen import WIDTH, Cpen
 from lqhq.export.families.diffir.deployed import DeployedDirformer
+from lqhq.export.families.diffir.half_block import ISLANDS
 from lqhq.export.families.diffir.network import DiffIR
 from lqhq.export.families.diffir.prior import prior
 from lqhq.export.family import RoleGraph
@@ -90,6 +91,7 @@ def _encode(network: DiffIR, multiple: int) -> RoleGraph:
         inputs={"pooled": VECTOR, "noise": VECTOR},
         outputs={"cond": VECTOR},
         examples=_vectors(network, multiple),
+        islands=(Encode,),  # a thousandth of the work, and four steps that each pass errors on
     )
 
 
@@ -100,6 +102,8 @@ def _decode(network: DiffIR, multiple: int) -> RoleGraph:
         role="decode",
         module=DeployedDirformer(network.G),
         plain=network.G,
+        half=lambda: DeployedDirformer(network.G, half=True),
+        islands=ISLANDS,
         inputs={"lq": _image(network), "cond": VECTOR},
         outputs={"hq": m.Tensor(dtype="float32", shape=("N", 3, high, wide))},
         examples=_guided(network, multiple),

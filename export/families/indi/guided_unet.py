@@ -49,13 +49,10 @@ class GuidedShape:
 
 
 class Norm(nn.GroupNorm):
-    """GroupNorm of 32 groups, eps 1e-5, always in fp32."""
+    """GroupNorm of 32 groups, eps 1e-5."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(GROUPS, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.float())
 
 
 class Downsample(nn.Module):
@@ -108,6 +105,7 @@ class Attention(nn.Module):
         self.norm = Norm(channels)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.proj_out = nn.Conv1d(channels, channels, 1)
+        self.softmax = nn.Softmax(dim=-1)
 
     def forward(self, x: Tensor) -> Tensor:
         dim = x.shape[1] // self.heads
@@ -118,7 +116,7 @@ class Attention(nn.Module):
         else:
             q, k, v = qkv.unflatten(1, (self.heads, 3, dim)).unbind(2)
         scale = dim**-0.25
-        weights = torch.softmax(((q * scale).transpose(-1, -2) @ (k * scale)).float(), dim=-1)
+        weights = self.softmax((q * scale).transpose(-1, -2) @ (k * scale))
         out = (v @ weights.transpose(-1, -2)).flatten(1, 2)
         return x + self.proj_out(out).unflatten(2, x.shape[2:])  # type: ignore[no-any-return]
 
@@ -194,7 +192,7 @@ class GuidedUNet(nn.Module):
         self.register_buffer("frequencies", torch.exp(-math.log(10000) * steps / half), persistent=False)
 
     def forward(self, state: Tensor, t: Tensor) -> Tensor:
-        angles = t[:, None].float() * self.frequencies[None]
+        angles = t[:, None] * self.frequencies[None]
         time = self.time_embed(torch.cat([torch.cos(angles), torch.sin(angles)], dim=-1))
         h, skips = state, []
         for stage in self.input_blocks:

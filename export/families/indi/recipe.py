@@ -17,6 +17,8 @@ from lqhq.runtime.geometry import Size
 __all__ = ["PIXELS", "Denoise", "recipe"]
 
 PIXELS = m.Pixels(range=(-1.0, 1.0), order="rgb")  # InDI's convention in all code that we know
+# In half precision, statistics over many values and exponentials stay in float32.
+ISLANDS: tuple[type[nn.Module], ...] = (nn.GroupNorm, nn.Softmax)
 LEAST_T = 0.02  # of the examples: below it, no sampler of a few dozen steps ever calls
 
 
@@ -88,6 +90,7 @@ def _graph(network: Network, denoise: Denoise, pixels: m.Pixels) -> RoleGraph:
         smallest=network.smallest,
         pred="x0",
         per_pair=network.per_pair,
+        islands=ISLANDS,
     )
 
 

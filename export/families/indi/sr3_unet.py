@@ -76,10 +76,12 @@ class Attention(nn.Module):
         self.norm = nn.GroupNorm(groups, channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1, bias=False)
         self.out = nn.Conv2d(channels, channels, 1)
+        self.softmax = nn.Softmax(dim=-1)
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.qkv(self.norm(x)).flatten(2).chunk(3, dim=1)
-        weights = torch.softmax(q.transpose(-1, -2) @ k / math.sqrt(x.shape[1]), dim=-1)
+        # Divided before the product, which could overflow in half precision.
+        weights = self.softmax((q / math.sqrt(x.shape[1])).transpose(-1, -2) @ k)
         out = (v @ weights.transpose(-1, -2)).unflatten(2, x.shape[2:])
         return x + self.out(out)  # type: ignore[no-any-return]
 

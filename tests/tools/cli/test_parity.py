@@ -104,8 +104,8 @@ def test_the_bundle_and_the_same_weights_in_another_file_agree(made, tmp_path, c
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["--image", "x.png"], "no --checkpoint"),
-        (["--config", "x.json"], "no --checkpoint"),
+        (["--image", "x.png"], "--image: found it alone; expected it with --checkpoint"),
+        (["--config", "x.json"], "--config: found it alone; expected it with --checkpoint"),
         (["--checkpoint", "absent"], "found nothing"),
         (["--checkpoint", "x" * 300], "found nothing"),
         (["--threads", "0"], "expected 1 to"),

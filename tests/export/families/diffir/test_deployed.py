@@ -142,7 +142,7 @@ def swap_gate_and_value(deployed: DeployedDirformer) -> None:
 
 
 def mix_with_the_wrong_matrix(deployed: DeployedDirformer) -> None:
-    project = deployed.network.refinement[0].attention.project
+    project = deployed.network.refinement[0].attention.mix.project
     project.copy_(project.transpose(1, 2).clone())
 
 

@@ -1,0 +1,226 @@
+"""Compares a half-precision bundle with PyTorch in float32, and with PyTorch's own run in that half precision.
+
+Both runs are emulated on this CPU: products in float32, every result rounded. An error of half precision is judged by
+PSNR, since it is spread over all pixels, and an overflow by the largest value of any tensor.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lqhq.export.default_photos import default_photos, extreme_images
+from lqhq.export.emulated import emulated_session
+from lqhq.export.family import Arrays, Recipe, RoleGraph
+from lqhq.export.finite_session import FiniteSession
+from lqhq.export.goldens import SEED as GOLDEN_SEED
+from lqhq.export.goldens import role_cases, synthetic_image, synthetic_mask
+from lqhq.export.half import DTYPES
+from lqhq.export.half_arithmetic import HalfArithmetic
+from lqhq.export.reference import draw_noise, reference_image, reference_outputs
+from lqhq.export.torch_session import TorchSession
+from lqhq.export.validate import SEED, WHOLE, Photo, centre, check_photos, planes, sizes
+from lqhq.runtime.bundle import Bundle
+from lqhq.runtime.geometry import Size
+from lqhq.runtime.machine import cpu_count
+from lqhq.runtime.manifest import Role
+from lqhq.runtime.parity import Case, Measure, Report, Tolerance, compare
+from lqhq.runtime.precision import EMULATED, HEADROOM_DB, LEAST_PSNR, Precision
+from lqhq.runtime.restorer import Restorer
+from lqhq.runtime.selfcheck import compare_outputs
+from lqhq.runtime.session import Session
+
+__all__ = [
+    "EXTREME",
+    "EXTREME_DB",
+    "MOST_DB",
+    "PHOTO_SIDE",
+    "HalfReport",
+    "default_images",
+    "largest_allowed",
+    "validate_half",
+]
+
+PHOTO_SIDE = 256  # of a photo, in network pixels
+EXTREME = (24, 32)  # sides of extreme images, in network pixels beyond the smallest
+EXTREME_DB = 20.0  # less than of photos is asked of them: a flat image divides rounding by next to nothing
+RANGE_SHARE = 0.25  # of the type's largest number that a tensor may reach on photos; other photos are harsher
+MOST_DB = 100.0  # beyond it, what differs is float32's own rounding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HalfReport:
+    """The comparison; and by role, the worst PSNR of outputs against float32 in dB, and the largest value on photos."""
+
+    report: Report
+    psnr: Mapping[Role, float]
+    largest: Mapping[Role, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Runs:
+    """The graphs of one precision, run by PyTorch and by an engine; `watched` is PyTorch's arithmetic by role."""
+
+    recipe: Recipe
+    bundle: Bundle
+    graphs: Sequence[RoleGraph]
+    watched: Mapping[Role, HalfArithmetic]
+    half: Mapping[str, FiniteSession]
+    engine: Mapping[str, FiniteSession]
+
+
+def validate_half(
+    recipe: Recipe,
+    graphs: Sequence[RoleGraph],
+    bundle: Bundle,
+    precision: Precision,
+    *,
+    photos: Mapping[str, Photo] | None = None,
+    least_psnr: float | None = None,
+    threads: int | None = None,
+) -> HalfReport:
+    """Run `graphs`, which are halved, the bundle's graphs of `precision`, and the float32 formula on the same inputs.
+
+    `photos` are named; the shipped ones where there are none. Finished images must come to `least_psnr` dB. Raises
+    `EngineError` when a graph does not run; a difference is not an error but a failed case.
+    """
+    check_photos(photos or {}, bundle.manifest)
+    threads = cpu_count() if threads is None else threads
+    least = LEAST_PSNR[precision] if least_psnr is None else least_psnr
+    watched = {graph.role: HalfArithmetic() for graph in graphs}
+    with ExitStack() as stack:
+
+        def engine(graph: RoleGraph) -> Session:
+            file = bundle.graph(graph.role, precision).path
+            return stack.enter_context(emulated_session(file, precision, threads=threads))
+
+        runs = _Runs(
+            recipe=recipe,
+            bundle=bundle,
+            graphs=graphs,
+            watched=watched,
+            half={
+                graph.role: FiniteSession(stack.enter_context(TorchSession(graph, graph.module, watched[graph.role])))
+                for graph in graphs
+            },
+            engine={graph.role: FiniteSession(engine(graph)) for graph in graphs},
+        )
+        cases, psnr = _roles(runs)
+        for schedule in recipe.schedules or (None,):
+            for index, (height, width) in enumerate(sizes(recipe)):
+                mask = synthetic_mask(height, width) if recipe.masked else None
+                photo = Photo(synthetic_image(height, width, SEED + index), mask)
+                cases += _image(runs, f"{height}x{width}", photo, schedule, least)
+        for one in watched.values():
+            one.largest.clear()
+        for name, photo in (photos or default_images(recipe)).items():
+            part = centre(photo, PHOTO_SIDE // recipe.factor)
+            cases += _image(runs, name, part, recipe.default_schedule, least)
+        largest = {role: max(one.largest.values(), default=0.0) for role, one in watched.items()}
+        cases += _ranges(runs, largest_allowed(precision))
+        cases += _extremes(runs, least - EXTREME_DB)
+        cases += [
+            _finite(f"outputs of {role}, {what}", session.broken)
+            for what, sessions in (("PyTorch", runs.half), ("engine", runs.engine))
+            for role, session in sessions.items()
+        ]
+    return HalfReport(report=Report(precision=precision, how=EMULATED, cases=tuple(cases)), psnr=psnr, largest=largest)
+
+
+def default_images(recipe: Recipe) -> dict[str, Photo]:
+    """The shipped photos, each with a hole where the recipe takes one."""
+    return {
+        name: Photo(image, synthetic_mask(*image.shape[:2]) if recipe.masked else None)
+        for name, image in default_photos().items()
+    }
+
+
+def largest_allowed(precision: Precision) -> float:
+    """What a tensor may reach on photos."""
+    return RANGE_SHARE * torch.finfo(DTYPES[precision]).max
+
+
+def _roles(runs: _Runs) -> tuple[list[Case], dict[Role, float]]:
+    """The engine comes as near to float32 as PyTorch's half precision does, and as near to that."""
+    low, high = runs.recipe.pixels.range
+    cases: list[Case] = []
+    nearest: dict[Role, float] = {}
+    for graph in runs.graphs:
+        nearest[graph.role] = MOST_DB
+        for feed in (*role_cases(graph, SEED).values(), *role_cases(graph, GOLDEN_SEED).values()):
+            told: dict[str, Any] = {"batch": "x".join(map(str, next(iter(feed.values())).shape)), "peak": high - low}
+            exact, half = reference_outputs(graph, feed), runs.half[graph.role].run(feed)
+            found = runs.engine[graph.role].run(feed)
+            ours = _least(_compared("", graph, half, exact, least=0.0, **told))
+            against = _compared(graph.role, graph, found, exact, least=ours - HEADROOM_DB, **told)
+            cases += against
+            cases += _compared(f"{graph.role}, PyTorch's", graph, found, half, least=ours - HEADROOM_DB, **told)
+            nearest[graph.role] = min(nearest[graph.role], ours, _least(against))
+    return cases, nearest
+
+
+def _compared(
+    what: str, graph: RoleGraph, ours: Arrays, theirs: Arrays, *, batch: str, peak: float, least: float
+) -> list[Case]:
+    tolerance = Tolerance(least_psnr=least)
+    return list(compare_outputs(what, graph.outputs, batch, ours, theirs, peak=peak, tolerance=tolerance))
+
+
+def _least(cases: Sequence[Case]) -> float:
+    """The worst PSNR, or what counts as equal."""
+    return min([MOST_DB, *(case.measure.psnr for case in cases if case.measure.psnr is not None)])
+
+
+def _image(
+    runs: _Runs, case: str, photo: Photo, schedule: str | None, least: float, what: str = "image"
+) -> Iterator[Case]:
+    """The finished 8 bits of both against those of float32."""
+    recipe, image = runs.recipe, photo.image
+    noise = draw_noise(recipe, schedule, Size(*(side * recipe.factor for side in image.shape[:2])), SEED)
+    told: dict[str, Any] = {"mask": photo.mask, "schedule": schedule}
+    wanted = planes(reference_image(recipe, image, noise=noise, **told).levels)
+    case = f"{case}, {schedule}" if schedule else case
+    for whose, sessions in ((what, runs.engine), (f"{what}, PyTorch", runs.half)):
+        restorer = Restorer(runs.bundle, sessions)
+        found = planes(restorer.restore(image, **told, noise=noise or None, tile=WHOLE, overlap=0))
+        yield compare(whose, case, found, wanted, peak=255, tolerance=Tolerance(least_psnr=least))
+
+
+def _ranges(runs: _Runs, allowed: float) -> Iterator[Case]:
+    """Of each role, the tensor with the largest values."""
+    for role, one in runs.watched.items():
+        if one.largest:
+            (path, operator), value = max(one.largest.items(), key=lambda item: item[1])
+            yield Case(
+                what="largest value",
+                case=" ".join(filter(None, (role, path, operator))),
+                measure=_measure(value, 0 if math.isfinite(value) else 1),
+                tolerance=allowed,
+                passed=value <= allowed,
+            )
+
+
+def _extremes(runs: _Runs, least: float) -> Iterator[Case]:
+    """Images at the edges of what there is; and no tensor may be infinite inside, whatever the result looks like."""
+    recipe = runs.recipe
+    height, width = (-(-(recipe.tiles.smallest + extra) // recipe.factor) for extra in EXTREME)
+    mask = synthetic_mask(height, width) if recipe.masked else None
+    for name, image in extreme_images(height, width).items():
+        case = f"{name} {height}x{width}"
+        yield from _image(runs, case, Photo(image, mask), recipe.default_schedule, least, "extreme image")
+    for role, one in runs.watched.items():
+        broken = [" ".join(key) for key, value in one.largest.items() if not math.isfinite(value)]
+        yield _finite(f"tensors of {role}{': ' if broken else ''}{', '.join(broken[:3])}", len(broken))
+
+
+def _finite(case: str, broken: int) -> Case:
+    return Case(what="finite", case=case, measure=_measure(0.0, broken), tolerance=0.0, passed=not broken)
+
+
+def _measure(value: float, broken: int) -> Measure:
+    return Measure(max_abs=value, p99_9=value, changed=0.0, psnr=None, ssim=None, nan_count=broken)
