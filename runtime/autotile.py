@@ -9,6 +9,7 @@ from lqhq.runtime.errors import LimitError, OptionError
 from lqhq.runtime.geometry import Size, round_up
 from lqhq.runtime.machine import available_memory
 from lqhq.runtime.manifest import Manifest
+from lqhq.runtime.precision import Precision
 from lqhq.runtime.tiles import TilePlan, fit_tile, plan_tiles
 
 __all__ = ["Choice", "choose_tiles", "default_budget"]
@@ -53,6 +54,7 @@ class _Request:
     whole_state: bool  # `blend=each` keeps the state and the history of the whole canvas
     depth: int
     own_prior: bool  # each tile is reduced as it is
+    precision: Precision
     limits: Mapping[str, int]  # the largest side that the engine of a role takes, for those that have one
 
     def plan(self, side: int, overlap: int) -> TilePlan:
@@ -88,7 +90,7 @@ class _Request:
     def choice(self, plan: TilePlan, reason: str) -> Choice:
         """Engines, image and result, one band of blended rows, the tile's own arrays."""
         reduction, growth = self.reduction(plan), self.manifest.growth
-        memory = {role: variants["fp32"].memory for role, variants in self.manifest.graphs.items()}
+        memory = {role: variants[self.precision].memory for role, variants in self.manifest.graphs.items()}
         # Every session keeps the memory of its largest call.
         tiles = dict.fromkeys(memory, plan.tile.pixels) | ({"reduce": reduction.tile.pixels} if reduction else {})
         engines = sum(one.peak(tiles[role]) for role, one in memory.items())
@@ -129,15 +131,17 @@ def choose_tiles(
     depth: int,
     held_bytes: int,
     budget_bytes: int,
+    precision: Precision = "fp32",
     limits: Mapping[str, int] | None = None,
 ) -> Choice:
     """A plan for `canvas` within `budget_bytes`. `tile` is a side in pixels of the prepared image, or "auto".
 
     "auto" takes the preferred tile, or, where a pixel depends on all of its tile (`reach` None), the whole image as
     long as memory allows it; where nothing fits, the overlap is halved, unless it was given. `prior` is "image", or
-    "tile" where each tile is reduced as it is. `limits` are the largest sides that engines take, by role, where they
-    were built for some: "auto" stays within them. Raises `LimitError` with the tile that would fit when the one asked
-    for does not, and with the memory that is needed when none does; `OptionError` for a tile beyond the limits.
+    "tile" where each tile is reduced as it is. The memory is that of the graphs of `precision`. `limits` are the
+    largest sides that engines take, by role, where they were built for some: "auto" stays within them. Raises
+    `LimitError` with the tile that would fit when the one asked for does not, and with the memory that is needed when
+    none does; `OptionError` for a tile beyond the limits.
     """
     hints, asked = manifest.tiles, overlap is not None
     if overlap is None:
@@ -151,6 +155,7 @@ def choose_tiles(
         whole_state=blend == "each",
         depth=depth,
         own_prior=prior == "tile",
+        precision=precision,
         limits=limits or {},
     )
     if isinstance(tile, int):

@@ -28,6 +28,7 @@ from lqhq.runtime.job import Job
 from lqhq.runtime.manifest import Manifest, Role
 from lqhq.runtime.mask import hole_of, require_mask
 from lqhq.runtime.noise import NoiseField, row_shapes
+from lqhq.runtime.precision import Precision
 from lqhq.runtime.prepare import PreparedImage, canvas_size
 from lqhq.runtime.profiles import default_profiles, takes_image
 from lqhq.runtime.sampling import sampling
@@ -60,8 +61,8 @@ class _Run:
 class Restorer:
     """An opened bundle on one device. Close it, or use it in a `with` statement. One thread at a time."""
 
-    def __init__(self, bundle: Bundle, sessions: Mapping[str, Session]) -> None:
-        self.bundle = bundle
+    def __init__(self, bundle: Bundle, sessions: Mapping[str, Session], *, precision: Precision = "fp32") -> None:
+        self.bundle, self.precision = bundle, precision
         self._sessions = sessions  # by role
 
     @classmethod
@@ -95,10 +96,10 @@ class Restorer:
                     keep=_shared(opened.manifest, role),
                     say=say,
                 )
-                session = open_session(engine, opened.graph(role, precision), setup)
-                sessions[role] = opening.enter_context(session)
+                graph = opened.graph(role, precision)
+                sessions[role] = opening.enter_context(open_session(engine, graph, setup))
             opening.pop_all()
-        return cls(opened, sessions)
+        return cls(opened, sessions, precision=graph.precision)
 
     def close(self) -> None:
         for session in self._sessions.values():
@@ -180,6 +181,7 @@ class Restorer:
             depth=chosen.depth if chosen else 0,
             held_bytes=held,
             budget_bytes=default_budget() if memory is None else memory,
+            precision=self.precision,
             limits={role: one.largest for role, one in self._sessions.items() if one.largest is not None},
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lqhq.runtime.bundle import Bundle
+from lqhq.runtime.engine_spec import Profile
 from lqhq.runtime.engines import open_session
 from lqhq.runtime.engines.setup import Setup
 from lqhq.runtime.errors import BundleError
@@ -57,6 +58,7 @@ def replay(
     engine: str = "onnx",
     device: str | None = None,
     threads: int | None = None,
+    profiles: Sequence[Profile] = (),
     cache: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Report:
@@ -69,11 +71,11 @@ def replay(
     options: dict[str, Any] = {"device": device, "threads": threads, "cache": cache, "say": say}
     cases: list[Case] = []
     for role in bundle.manifest.graphs:
-        setup = Setup(profiles=engine_profiles(bundle.manifest, role, engine), **options)
+        setup = Setup(profiles=engine_profiles(bundle.manifest, role, engine, profiles), **options)
         graph = bundle.graph(role, precision)
         with open_session(engine, graph, setup) as session:
             cases += _role(bundle, graph, session)
-    with Restorer.open(bundle, engine=engine, precision=precision, **options) as restorer:
+    with Restorer.open(bundle, engine=engine, precision=precision, profiles=profiles, **options) as restorer:
         cases += _finished(restorer, precision)
     how = EMULATED if precision != "fp32" and engine == "onnx" and device in (None, "cpu") else ""
     return Report(precision=precision, how=how, cases=tuple(cases))

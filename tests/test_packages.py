@@ -78,7 +78,13 @@ def test_base_install_pulls_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("kernels", ()), ("runtime", ()), ("export", ("export",)), ("tools/cli", ("export",)), ("tools", ("dev",))],
+    [
+        ("kernels", ()),
+        ("runtime", ("gpu", "rtx", "tensorrt")),
+        ("export", ("export",)),
+        ("tools/cli", ("export",)),
+        ("tools", ("dev",)),
+    ],
 )
 def test_what_is_imported_is_declared(folder: str, extras: tuple[str, ...]) -> None:
     sources, _ = read_sources(ROOT, [folder])

@@ -65,6 +65,8 @@ FAMILY = re.compile(r"(?i:(?<![a-z0-9])(?:osediff|diffir|indi|lq_?ddpm)(?![a-z0-
 CONTRACT_SUITES = frozenset(
     {
         "tests/runtime/engines/test_contract.py",
+        "tests/export/families/test_every_family_builds.py",
+        "tests/export/families/test_half_goldens.py",
         "tests/runtime/samplers/test_diffusion_runs.py",
         "tests/test_demo.py",
         "tests/runtime/samplers/test_row_laws.py",

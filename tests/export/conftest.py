@@ -140,7 +140,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A function from a golden's name, "film" or "film-half" (all precisions), to its bundle; the first call exports it."""
+    """A function from a golden's name, "film" or "film-half" (all precisions), to its bundle, exported once."""
     from lqhq.tools.cli.main import run
 
     root = tmp_path_factory.mktemp("bundles")

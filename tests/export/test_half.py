@@ -202,6 +202,7 @@ def test_at_precision_halves_the_form_that_the_family_gives():
 
 def test_a_plan_for_another_network_is_refused():
     with pytest.raises(
-        OptionError, match=r"precision plan: encode: found an island 'body\.9'; expected names of this network's modules"
+        OptionError,
+        match=r"precision plan: encode: found an island 'body\.9'; expected names of this network's modules",
     ):
         at_precision(role(nn.Sequential(nn.Linear(4, 4))), "fp16", ("0", "body.9"))

@@ -136,9 +136,9 @@ def test_the_largest_of_several_calls_is_kept():
 
 @pytest.mark.parametrize("native", [False, True])
 def test_mixed_types_are_refused_as_pytorch_refuses_them(native):
-    with pytest.raises(RuntimeError, match="dtype|same"), HalfArithmetic(native=native):
+    with pytest.raises(RuntimeError, match=r"dtype|same"), HalfArithmetic(native=native):
         torch.ones(2, 2).half() @ torch.ones(2, 2)
-    with pytest.raises(RuntimeError, match="type|same"), HalfArithmetic(native=native):
+    with pytest.raises(RuntimeError, match=r"type|same"), HalfArithmetic(native=native):
         functional.conv2d(torch.ones(1, 1, 3, 3).half(), torch.ones(1, 1, 1, 1).bfloat16())
 
 

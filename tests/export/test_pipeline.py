@@ -6,15 +6,17 @@ import json
 import shutil
 
 import numpy as np
+import onnx
 import pytest
 
 from lqhq.export import pipeline, validate
 from lqhq.export.families import FAMILIES
 from lqhq.export.pipeline import ParityError, export_bundle
 from lqhq.export.settings import Settings
-from lqhq.runtime.bundle import file_records, open_bundle
+from lqhq.runtime.bundle import Bundle, file_records, open_bundle
 from lqhq.runtime.engines.onnx import OnnxSession
 from lqhq.runtime.errors import BundleError, CheckpointError, OptionError
+from lqhq.runtime.precision import EMULATED
 from lqhq.runtime.selfcheck import replay
 
 NAMES = ["f_diffusers", "f_guided", "f_sr3", "f_indiunet"]
@@ -102,6 +104,65 @@ def test_the_manifest_says_where_it_came_from(exported, goldens):
     film = open_bundle(exported("film")).manifest
     assert (film.tiles.reach, film.tiles.deviations) == (11, ())  # of one call, though the schedule has two
     assert (film.scale, film.task, film.default_schedule, film.name) == (2, "super-resolution", "fast", "film")
+
+
+@pytest.fixture(scope="module")
+def half(exported):
+    """The film network in all precisions."""
+    return open_bundle(exported("film-half"))
+
+
+def test_plans_hold_what_the_graphs_are_made_of_and_what_was_measured(half):
+    variants = half.manifest.graphs["denoise"]
+    assert list(variants) == ["fp32", "fp16", "bf16"]
+    plans = {precision: graph.plan for precision, graph in variants.items()}
+    single, fp16, bf16 = (plans[precision] for precision in variants)
+    assert single.islands == fp16.islands == bf16.islands == ()
+    assert (single.psnr, single.largest) == (None, None)
+    assert (list(single.weights), list(single.layers["convolution"])) == (["float32"], ["float32"])
+    assert fp16.layers == {"convolution": {"float16": 5}, "matmul": {"float16": 3}}
+    assert bf16.layers == {"convolution": {"bfloat16": 5}, "matmul": {"bfloat16": 3}}
+    for plan, kind in ((fp16, "float16"), (bf16, "bfloat16")):
+        assert 0.45 < plan.weights[kind] / single.weights["float32"] < 0.55
+        assert plan.weights.get("float32", 0) < 0.02 * single.weights["float32"]
+    assert 100 >= fp16.psnr > bf16.psnr + 6 > 30
+    assert all(0.5 < plan.largest < 10 for plan in (fp16, bf16))
+    sides = {(tuple(graph.inputs), tuple(graph.outputs)) for graph in variants.values()}
+    assert sides == {(("state", "t"), ("pred",))}
+    assert {tensor.dtype for graph in variants.values() for tensor in graph.inputs.values()} == {"float32"}
+
+
+def test_records_say_the_precision_and_the_unit(half):
+    records = half.manifest.parity
+    assert {record.precision for record in records} == {"fp32", "fp16", "bf16"}
+    assert {record.unit for record in records if record.precision == "fp32"} == {"abs"}
+    images = {record.precision: record for record in records if record.what == "image"}
+    assert [(images[one].unit, images[one].tolerance) for one in ("fp16", "bf16")] == [("dB", 50.0), ("dB", 32.0)]
+    assert images["fp16"].psnr is None or images["fp16"].psnr >= 50
+    assert all(record.passed for record in records)
+
+
+def test_half_precision_replays_and_a_tampered_graph_fails(half, tmp_path):
+    """The planted fault: a bias moved by 0.02."""
+    report = replay(half, precision="fp16", threads=1)
+    assert report.passed, report.table()
+    assert (report.precision, report.how) == ("fp16", EMULATED)
+    assert {case.unit for case in report.cases} == {"dB"}
+    folder = tmp_path / "copy"
+    shutil.copytree(half.folder, folder)
+    file = folder / "graphs" / "denoise.fp16.onnx"
+    model = onnx.load(file)
+    (bias,) = [one for one in model.graph.initializer if one.name.endswith("tail.bias")]
+    bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float16(0.02), bias.name))
+    onnx.save(model, file)
+    report = replay(Bundle(folder, half.manifest), precision="fp16", threads=1)
+    assert [case.passed for case in report.cases] == [False] * len(report.cases)
+    assert replay(Bundle(folder, half.manifest), threads=1).passed
+
+
+def test_a_precision_that_is_not_held_is_refused(exported):
+    with pytest.raises(OptionError, match="precision: found 'fp16'; expected one of fp32"):
+        replay(open_bundle(exported("film")), precision="fp16")
 
 
 def test_settings_reach_the_manifest_and_large_weights_go_outside(film, tmp_path):

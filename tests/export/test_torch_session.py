@@ -80,5 +80,8 @@ def test_a_closed_session_leaves_no_hooks():
 
 
 def test_an_output_too_many_is_noticed():
-    with TorchSession(role(("difference",)), Two(), HalfArithmetic()) as session, pytest.raises(ValueError, match="zip"):
+    with (
+        TorchSession(role(("difference",)), Two(), HalfArithmetic()) as session,
+        pytest.raises(ValueError, match="zip"),
+    ):
         session.run(feed())

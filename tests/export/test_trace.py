@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from lqhq.export import trace as tracing
 from lqhq.export.families.indi.recipe import Denoise
 from lqhq.export.family import RoleGraph
+from lqhq.export.half import at_precision
 from lqhq.export.trace import OPSETS, trace
 from lqhq.runtime.engines.onnx import OnnxSession
 from lqhq.runtime.errors import EngineError
@@ -150,3 +152,47 @@ def test_a_graph_of_other_values_is_refused(tmp_path):
         EngineError, match=r"denoise graph: found another pred than the network's at state \[1, 3, 9, 6\]"
     ):
         trace(denoise(1.0, plain=Denoise(Small().eval(), 7.0)), tmp_path / "f.onnx")
+
+
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory):
+    """The small network in half precisions: what was traced, and where it is."""
+    folder, found = tmp_path_factory.mktemp("halves"), {}
+    for precision in ("fp16", "bf16"):
+        half = at_precision(denoise(7.0), precision)
+        found[precision] = (
+            folder / f"g.{precision}.onnx",
+            trace(half, folder / f"g.{precision}.onnx", precision=precision),
+        )
+    return found
+
+
+@pytest.mark.parametrize(("precision", "kind"), [("fp16", "FLOAT16"), ("bf16", "BFLOAT16")])
+def test_half_precision_is_explicit_inside_and_float32_outside(halves, precision, kind):
+    file, (external, plan) = halves[precision]
+    model = onnx.load(file)
+    assert external == ()
+    assert [(item.domain, item.version) for item in model.opset_import] == [("", OPSETS[precision])]
+    for value in (*model.graph.input, *model.graph.output):
+        assert value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    types = {onnx.TensorProto.DataType.Name(one.data_type) for one in model.graph.initializer if one.dims[:1] == [27]}
+    assert types == {kind}
+    name = {"fp16": "float16", "bf16": "bfloat16"}[precision]
+    assert plan.layers == {"convolution": {name: 1}}
+    assert plan.weights[name] == 2 * (27 * 27 * 9 + 27)
+
+
+def test_the_plan_of_float32_is_counted_too(tmp_path):
+    plan = trace(denoise(7.0), tmp_path / "g.onnx").plan
+    assert plan.layers == {"convolution": {"float32": 1}}
+    assert plan.weights["float32"] >= 4 * (27 * 27 * 9 + 27)
+    assert plan.islands == ()
+
+
+def test_a_half_graph_of_other_values_is_refused(tmp_path, monkeypatch):
+    """The planted fault: what PyTorch's half gives is right, the traced graph lost the time scale."""
+    right, wrong = at_precision(denoise(7.0), "fp16"), at_precision(denoise(1.0), "fp16")
+    traced = tracing._exported
+    monkeypatch.setattr(tracing, "_exported", lambda graph, opset: traced(wrong, opset))
+    with pytest.raises(EngineError, match="found another pred"):
+        trace(right, tmp_path / "f.onnx", precision="fp16")

@@ -135,3 +135,55 @@ def test_the_table_and_the_json_say_the_same():
     data = json.loads(found.to_json())
     assert data["passed"] is False
     assert [case["passed"] for case in data["cases"]] == [True, True, False]
+
+
+def test_a_least_psnr_alone_decides():
+    """One value off by 0.5 of 1000 is 36 dB; a bound on the largest difference would not let it pass."""
+    a = draw(5, 10, 100)
+    b = a.copy()
+    b[3, 4] += 0.5
+    exact = -10 * math.log10(0.25 / 1000)
+    for least, passed in ((exact - 1e-6, True), (exact + 1e-6, False)):
+        case = compare("x", "y", b, a, peak=1.0, tolerance=Tolerance(least_psnr=least, max_abs=1e-9, changed=0.0))
+        assert case.passed is passed
+        assert (case.unit, case.tolerance) == ("dB", least)
+    assert compare("x", "y", a, a, peak=1.0, tolerance=Tolerance(least_psnr=1e6)).passed
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_no_psnr_excuses_what_is_not_finite(value):
+    a = draw(5, 10, 100)
+    b = a.copy()
+    b[0, 0] = value
+    for ours, theirs in ((b, a), (a, b), (b, b)):
+        case = compare("x", "y", ours, theirs, peak=1.0, tolerance=Tolerance(least_psnr=-1000.0))
+        assert not case.passed
+        assert case.measure.nan_count > 0
+
+
+def test_other_shapes_and_nothing_at_all_fail_a_least_psnr():
+    least = Tolerance(least_psnr=-1000.0)
+    case = compare("x", "y", draw(1, 3), draw(1, 4), peak=1.0, tolerance=least)
+    assert (case.passed, case.unit, case.tolerance) == (False, "dB", -1000.0)
+    assert "shape (3,) for (4,)" in case.case
+    assert not compare("x", "y", draw(1, 0), draw(1, 0), peak=1.0, tolerance=least).passed
+
+
+def test_the_record_of_decibels_keeps_the_least_of_them():
+    """Of bounds in dB the worst is the smallest, of absolute ones the largest."""
+    a = draw(5, 10, 100)
+    bounds = (50.0, 40.0, 60.0)
+    cases = [compare("x", str(bound), a, a, peak=1.0, tolerance=Tolerance(least_psnr=bound)) for bound in bounds]
+    (record,) = Report(precision="fp16", how="emulated", cases=tuple(cases)).records()
+    assert (record.unit, record.tolerance, record.precision, record.psnr) == ("dB", 40.0, "fp16", None)
+
+
+def test_the_verdict_names_the_precision_and_how_it_was_run():
+    a = draw(5, 10, 100)
+    cases = (compare("x", "y", a, a, peak=1.0, tolerance=Tolerance(least_psnr=50.0)),)
+    report = Report(precision="fp16", how="emulated here", cases=cases)
+    assert report.table().splitlines()[-1] == "parity holds in 1 cases (fp16, emulated here)"
+    assert "50.0 dB" in report.table()
+    told = json.loads(report.to_json())
+    assert (told["precision"], told["how"], told["cases"][0]["unit"]) == ("fp16", "emulated here", "dB")
+    assert Report(cases=cases).table().splitlines()[-1] == "parity holds in 1 cases"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from lqhq.runtime.bundle import Bundle, file_records, open_bundle, write_manifest
+from lqhq.runtime.bundle import Bundle, file_records, open_bundle, read_manifest, write_manifest
 from lqhq.runtime.engines.onnx import OnnxSession
-from lqhq.runtime.errors import BundleError
+from lqhq.runtime.errors import BundleError, OptionError
+from lqhq.runtime.precision import EMULATED, HEADROOM_DB, Plan
 from lqhq.runtime.restorer import Restorer
 from lqhq.runtime.selfcheck import replay
 
@@ -187,3 +189,56 @@ def test_a_fault_in_any_of_them_fails(guided, changes, failed):
 def test_their_goldens_of_another_kind_are_refused(guided, changes, words):
     with pytest.raises(BundleError, match=words.replace("|", r"\|")):
         replay(open_bundle(guided(**changes)), threads=1)
+
+
+def as_half(folder: Path, *, psnr: float | None = 60.0, plan: bool = True) -> Bundle:
+    """The bundle with a graph called fp16, which is the float32 one again: what is bounded here is the replay."""
+    bundle = open_bundle(folder)
+    exact = bundle.manifest.graphs["denoise"]["fp32"]
+    shutil.copy(folder / exact.file, folder / "graphs" / "denoise.fp16.onnx")
+    made = Plan(weights={"float16": 1}, layers={}, psnr=psnr) if plan else None
+    half = msgspec.structs.replace(exact, file="graphs/denoise.fp16.onnx", plan=made)
+    graphs = {"denoise": {"fp32": exact, "fp16": half}}
+    write_manifest(folder, msgspec.structs.replace(bundle.manifest, graphs=graphs, files=file_records(folder)))
+    return open_bundle(folder)
+
+
+def test_half_precision_is_judged_by_what_export_found(checked):
+    report = replay(as_half(checked()), precision="fp16", threads=1)
+    assert report.passed
+    assert (report.precision, report.how) == ("fp16", EMULATED)
+    assert [(case.what, case.unit, case.tolerance) for case in report.cases] == [
+        ("denoise", "dB", 60 - HEADROOM_DB),
+        ("image", "dB", 50.0),
+    ]
+
+
+@pytest.mark.parametrize(("error", "passed"), [(1e-3, True), (1e-2, False)])
+def test_it_may_err_by_as_much_and_no_more(checked, error, passed):
+    """2 / 1e-3 are 66 dB, 2 / 1e-2 are 46; the bound is 54. In float32, neither would pass."""
+    folder = checked()
+    arrays = dict(np.load(folder / "goldens" / "denoise.npz"))
+    arrays["a.pred"] = arrays["a.pred"] + np.float32(error)
+    np.savez_compressed(folder / "goldens" / "denoise.npz", **arrays)
+    write_manifest(folder, msgspec.structs.replace(read_manifest(folder), files=file_records(folder)))
+    found = as_half(folder)
+    assert [case.passed for case in replay(found, precision="fp16", threads=1).cases] == [passed, True]
+    assert not replay(found, threads=1).cases[0].passed
+
+
+def test_another_image_fails_in_half_precision(checked):
+    """The planted fault: lost noise."""
+    zeros = np.zeros((3, 3, 18, 14), np.float32)
+    report = replay(as_half(checked(step=zeros)), precision="fp16", threads=1)
+    assert [case.passed for case in report.cases] == [True, False]
+
+
+@pytest.mark.parametrize("options", [{"psnr": None}, {"plan": False}])
+def test_a_plan_without_what_was_measured_says_so(checked, options):
+    with pytest.raises(BundleError, match=r"graphs\.denoise\.fp16\.plan: found no record.*Export the checkpoint again"):
+        replay(as_half(checked(), **options), precision="fp16", threads=1)
+
+
+def test_a_precision_that_the_bundle_has_not_is_refused(checked):
+    with pytest.raises(OptionError, match="precision: found 'bf16'; expected one of fp16, fp32"):
+        replay(as_half(checked()), precision="bf16", threads=1)

@@ -6,8 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lqhq.runtime.bundle import open_bundle
 from lqhq.runtime.errors import OptionError
 from lqhq.runtime.precision import LEAST_PSNR, PRECISIONS, Precision
+from lqhq.tools.cli.build_engines import FLAVOURS, add_build_flags, build_engines, require_builder
 from lqhq.tools.cli.model_flags import (
     FAMILIES,
     add_model_flags,
@@ -61,6 +63,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="what stays in float32, from `lqhq parity --bisect-precision`; one for each precision at most",
     )
 
+    group = parser.add_argument_group("engines, built from the bundle once it is there")
+    group.add_argument("--engine", choices=FLAVOURS, help="what to build, in every precision that --precision names")
+    add_build_flags(group)
+
 
 def _bounds() -> str:
     return ", ".join(f"{precision} {least:g}" for precision, least in LEAST_PSNR.items())
@@ -77,6 +83,10 @@ def _precisions(text: str) -> tuple[Precision, ...]:
 
 def _refuse_unused(args: argparse.Namespace) -> None:
     """Options that would do nothing are errors."""
+    if args.engine is None:
+        for flag, value in {"--target": args.target, "--profile": args.profile}.items():
+            if value:
+                raise OptionError(flag, found="no --engine", expected="it with --engine", mend="Give both or neither.")
     if any(precision != "fp32" for precision in args.precision):
         return
     given = {
@@ -113,10 +123,12 @@ def main(args: argparse.Namespace) -> int:
     """Run the command. A failed parity is an exit code of 1; no bundle is written then."""
     require_torch()
     _refuse_unused(args)
+    if args.engine:
+        require_builder(args)
     from lqhq.export.pipeline import ParityError, export_bundle
 
     try:
-        export_bundle(
+        path, _ = export_bundle(
             family_of(args.family),
             args.checkpoint,
             args.output,
@@ -131,4 +143,8 @@ def main(args: argparse.Namespace) -> int:
     except ParityError as error:
         print(f"lqhq export: {error}", flush=True)
         return 1
+    if args.engine:
+        bundle = open_bundle(path)
+        for precision in args.precision:
+            build_engines(bundle, args, precision=precision)
     return 0

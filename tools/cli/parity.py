@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lqhq.runtime.bundle import Bundle, open_bundle
-from lqhq.runtime.engines import ENGINES
 from lqhq.runtime.errors import OptionError
 from lqhq.runtime.parity import Report
 from lqhq.runtime.precision import PRECISIONS
 from lqhq.runtime.selfcheck import replay
 from lqhq.tools.cli.columns import clean
+from lqhq.tools.cli.engine_flags import add_engine_flags, add_precision_flag, engine_options
 from lqhq.tools.cli.model_flags import family_of, read_config, require_torch
 from lqhq.tools.cli.photo_flags import add_photo_flags, named_photos
 
@@ -37,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     add = parser.add_argument
     add("bundle", metavar="BUNDLE", help="folder written by `lqhq export`, or `demo`")
-    add("--precision", choices=PRECISIONS, default="fp32", help="of the graphs (default: fp32)")
+    add_precision_flag(parser)
     add("--threads", type=int, metavar="T", help="engine threads (default: all processors)")
     add("--json", action="store_true", help="report as JSON on standard output")
     group = parser.add_argument_group("with the checkpoint, which needs torch")
@@ -52,11 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="find what must stay in float32 for that precision, and write the plan to -o",
     )
     add("-o", "--output", metavar="FILE", type=Path, help="plan for `lqhq export --precision-plan`")
-    group = parser.add_argument_group("with the arrays that the bundle carries")
-    add = group.add_argument
-    add("--engine", choices=tuple(ENGINES), default="onnx", help="what runs the graphs (default: onnx)")
-    add("--device", metavar="D", help="cpu, cuda, cuda:1 or auto (default: the engine's own)")
-    add("--cache", metavar="DIR", type=Path, help="where built engines are kept")
+    add_engine_flags(parser.add_argument_group("with the arrays that the bundle carries"))
 
 
 def main(args: argparse.Namespace) -> int:
@@ -66,15 +63,8 @@ def main(args: argparse.Namespace) -> int:
     if args.bisect_precision:
         return _bisect(args, bundle)
     if args.checkpoint is None:
-        report = replay(
-            bundle,
-            precision=args.precision,
-            engine=args.engine,
-            device=args.device,
-            threads=args.threads,
-            cache=args.cache,
-            say=lambda line: print(clean(line), file=sys.stderr),
-        )
+        say = partial(print, file=sys.stderr)
+        report = replay(bundle, **engine_options(args), say=lambda line: say(clean(line)))
     else:
         report = _against_checkpoint(args, bundle)
     if args.json:
@@ -105,7 +95,12 @@ def _refuse_unused(args: argparse.Namespace) -> None:
         ),
         "no --checkpoint, which is compared on ONNX Runtime's CPU": (
             args.checkpoint is None,
-            {"--engine": args.engine != "onnx", "--device": args.device, "--cache": args.cache},
+            {
+                "--engine": args.engine != "onnx",
+                "--device": args.device,
+                "--profile": args.profile,
+                "--cache": args.cache,
+            },
         ),
         "a half --precision, or --bisect-precision": (
             args.precision != "fp32" or args.bisect_precision is not None,

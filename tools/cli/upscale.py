@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lqhq.tools.cli.columns import clean
+from lqhq.tools.cli.engine_flags import add_engine_flags, add_precision_flag, engine_options
 from lqhq.tools.cli.memory_size import memory_size
 from lqhq.tools.cli.progress import ProgressLine
 
@@ -64,6 +65,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--blend", choices=("each", "final"), help="blend tiles at every step, or only the final pixels")
     add("--memory", type=memory_size, metavar="M", help="budget, like 1.5G (default: 80%% of what is free)")
     add("--threads", type=_whole(1, THREADS), metavar="T", help="engine threads (default: all processors)")
+    add_precision_flag(parser)
+    add_engine_flags(parser)
     add(
         "--mask",
         metavar="FILE_OR_DIR",
@@ -101,7 +104,11 @@ def main(args: argparse.Namespace) -> int:
         line.clear()
         print(f"{clean(str(pair.source))}: {text}", file=sys.stderr)
 
-    with Restorer.open(args.bundle, threads=args.threads) as restorer:
+    def say(text: str) -> None:
+        line.clear()
+        print(clean(text), file=sys.stderr)
+
+    with Restorer.open(args.bundle, **engine_options(args), say=say) as restorer:
         # What is wrong for every image is told before the first one is read.
         restorer.check(
             masked=masks is not None,

@@ -123,7 +123,7 @@ def test_default_profiles(tmp_path, fake):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--precision", "bf16"], "expected one of fp32"),
+        (["--precision", "bf16"], "expected one of fp16, fp32"),
         (["--role", "decode"], "expected one of denoise"),
         (["--target", "ada"], "found 'ada'"),
         (["--target", ",".join(f"sm{n}" for n in range(100, 120))], "at most 16"),

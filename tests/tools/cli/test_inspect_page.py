@@ -44,7 +44,7 @@ def test_the_page_says_it_all(manifest: Manifest) -> None:
         "adapter unknown",
         "tiny.safetensors 108 bytes sha256 abababababab",
         "read as test, exported with onnx 1; manifest version 1",
-        "denoise fp32 3 1.0e-06 5.0e-07 120.0 dB 1.00000 0 2e-05 passed",
+        "denoise fp32 3 1.0e-06 5.0e-07 120.0 dB 1.00000 0 2.0e-05 passed",
     ):
         assert line in text.splitlines(), line
     graph = manifest.graphs["denoise"]["fp32"]
@@ -81,7 +81,7 @@ def failed(manifest: Manifest) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (failed, "denoise fp32 3 1.0e-06 5.0e-07 - - 0 2e-05 FAILED"),
+        (failed, "denoise fp32 3 1.0e-06 5.0e-07 - - 0 2.0e-05 FAILED"),
         (lambda _: {"parity": ()}, "never compared with PyTorch"),
         (lambda _: {"licences": ()}, "unknown: the bundle names none"),
         (

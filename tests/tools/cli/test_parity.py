@@ -43,6 +43,41 @@ def made(tmp_path_factory) -> tuple[Path, Path]:
     return checkpoint, root / "bundle"
 
 
+@pytest.fixture(scope="module")
+def half(made, tmp_path_factory) -> Path:
+    """The bundle of the same checkpoint with half precision; photos are none of its business, so a small one is."""
+    root = tmp_path_factory.mktemp("half")
+    write_image(root / "a.png", ImageFile(pixels=np.zeros((20, 20, 3), np.uint8)))
+    argv = ["export", "indi", str(made[0]), "-o", str(root / "bundle"), "--schedule=fast=steps:1"]
+    assert run([*argv, "--precision=fp16", "--image", str(root / "a.png")]) == 0
+    return root / "bundle"
+
+
+def test_half_precision_from_the_stored_arrays(half, capsys):
+    assert run(["parity", str(half), "--precision", "fp16"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("parity holds in 4 cases (fp16, emulated: ")
+    assert run(["parity", str(half), "--precision", "fp16", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["passed"], told["precision"]) == (True, "fp16")
+
+
+def test_half_precision_against_the_checkpoint(made, half, photo, capsys):
+    argv = ["parity", str(half), "--checkpoint", str(made[0]), "--precision", "fp16", "--image", str(photo)]
+    assert run([*argv, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert any(case["case"] == "photo.png, fast" for case in told["cases"])
+    assert {case["what"] for case in told["cases"]} >= {"largest value", "finite", "extreme image", "image, PyTorch"}
+    assert run([*argv, "--least-psnr", "150"]) == 1  # the planted fault: more than half precision can be
+    assert "PARITY FAILS" in capsys.readouterr().out
+
+
+def test_a_search_that_finds_nothing_to_keep_writes_an_empty_plan(made, half, photo, tmp_path, capsys):
+    argv = ["parity", str(half), "--checkpoint", str(made[0]), "--image", str(photo)]
+    assert run([*argv, "--bisect-precision", "fp16", "-o", str(tmp_path / "plan.json")]) == 0
+    assert json.loads((tmp_path / "plan.json").read_text())["islands"] == {"denoise": []}
+    assert "give it to `lqhq export --precision-plan`" in capsys.readouterr().out
+
+
 @pytest.fixture
 def photo(tmp_path) -> Path:
     file = tmp_path / "photo.png"
@@ -106,6 +141,27 @@ def test_the_bundle_and_the_same_weights_in_another_file_agree(made, tmp_path, c
     [
         (["--image", "x.png"], "--image: found it alone; expected it with --checkpoint"),
         (["--config", "x.json"], "--config: found it alone; expected it with --checkpoint"),
+        (["--mask", "x.png"], "--mask: found it alone; expected it with --checkpoint"),
+        (["--least-psnr", "40", "--precision", "fp16"], "--least-psnr: found it alone; expected it with --checkpoint"),
+        (["--bisect-precision", "fp16", "-o", "p"], "--bisect-precision: found it alone; expected it with --checkp"),
+        (["-o", "p"], "-o: found it alone; expected it with --bisect-precision"),
+        (["--checkpoint", "CKPT", "-o", "p"], "-o: found it alone; expected it with --bisect-precision"),
+        (
+            ["--checkpoint", "CKPT", "--bisect-precision", "fp16"],
+            "--bisect-precision: found it alone; expected it with -o",
+        ),
+        (
+            ["--checkpoint", "CKPT", "--engine", "tensorrt"],
+            "--engine: found it alone; expected it with no --checkpoint",
+        ),
+        (["--checkpoint", "CKPT", "--device", "cuda"], "--device: found it alone"),
+        (["--checkpoint", "CKPT", "--cache", "c"], "--cache: found it alone"),
+        (["--checkpoint", "CKPT", "--least-psnr", "40"], "expected it with a half --precision"),
+        (["--checkpoint", "CKPT", "--least-psnr", "0"], "expected it with a half --precision"),
+        (["--precision", "bf16"], "precision: found 'bf16'; expected one of"),
+        (["--precision", "bf16", "--checkpoint", "CKPT"], "precision: found 'bf16'; expected one of"),
+        (["--checkpoint", "CKPT", "--precision", "fp16", "--mask", "x.png"], "1 for 0 images"),
+        (["--checkpoint", "CKPT", "--bisect-precision", "fp16", "-o", "p", "--json"], "--json"),
         (["--checkpoint", "absent"], "found nothing"),
         (["--checkpoint", "x" * 300], "found nothing"),
         (["--threads", "0"], "expected 1 to"),
@@ -114,7 +170,8 @@ def test_the_bundle_and_the_same_weights_in_another_file_agree(made, tmp_path, c
         (["--threads", "100000", "--checkpoint", "CKPT"], "expected 1 to"),
     ],
 )
-def test_wrong_requests_exit_with_2(made, argv, words, capsys):
+def test_wrong_requests_exit_with_2(made, argv, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     argv = [str(made[0]) if word == "CKPT" else word for word in argv]
     assert run(["parity", str(made[1]), *argv]) == 2
     assert words in capsys.readouterr().err

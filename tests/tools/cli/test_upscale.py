@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lqhq.runtime.engine_spec import Profile, Range
 from lqhq.runtime.image_file import ImageFile, read_image
 from lqhq.runtime.image_write import write_image
 from lqhq.runtime.restorer import Restorer
@@ -168,12 +169,31 @@ def test_options_do_what_they_do_from_python(bundle, photos, tmp_path, monkeypat
     assert np.array_equal(plain, expected) == ("color_fix" not in options)  # that one must show in the pixels
 
 
-def test_threads_reach_the_engine(bundle, photos, tmp_path, monkeypatch):
+def test_what_is_told_of_the_engine_reaches_it(bundle, photos, tmp_path, monkeypatch):
     seen = []
     opened = Restorer.open
     monkeypatch.setattr(Restorer, "open", lambda source, **told: seen.append(told) or opened(source, **told))
-    assert run(["upscale", bundle, str(photos / "a.png"), "-o", str(tmp_path / "x.png"), "--threads", "1"]) == 0
-    assert seen == [{"threads": 1}]
+    words = ["upscale", bundle, str(photos / "a.png"), "-o", str(tmp_path / "x.png")]
+    assert run([*words, "--threads", "1", "--device", "cpu"]) == 0
+    del seen[0]["say"]
+    told = {"engine": "onnx", "device": "cpu", "precision": "fp32", "threads": 1, "profiles": (), "cache": None}
+    assert seen == [told]
+    more = ["--engine", "tensorrt-rtx", "--precision", "fp16", "--profile", "64x64@2", "--cache", str(tmp_path)]
+    assert run([*words, *more]) == 2  # the bundle has no such graph
+    one, two = Range(64, 64, 64), Range(2, 2, 2)
+    changed = {"engine": "tensorrt-rtx", "device": None, "precision": "fp16", "threads": None, "cache": tmp_path}
+    changed["profiles"] = (Profile(batch=two, height=one, width=one),)
+    assert {name: seen[1][name] for name in changed} == changed
+
+
+def test_half_precision_restores_what_float32_does(photos, tmp_path):
+    images = []
+    for precision in ("fp32", "fp16"):
+        target = tmp_path / f"{precision}.png"
+        assert run(["upscale", "demo", str(photos / "a.png"), "-o", str(target), "--precision", precision]) == 0
+        images.append(read_image(target).pixels.astype(int))
+    apart = np.abs(images[0] - images[1])
+    assert 0 < apart.max() <= 2
 
 
 @pytest.mark.parametrize(("source", "target"), [("", "x.png"), ("a.png", "")])

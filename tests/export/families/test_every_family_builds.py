@@ -1,0 +1,75 @@
+"""Every declared family, from its checkpoint to half-precision TensorRT-RTX engines, built for real without a GPU."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from lqhq.export.families import FAMILIES
+from lqhq.runtime.bundle import open_bundle
+from lqhq.runtime.engines.trt.truth import SIZES, TELLING
+from lqhq.tools.cli.main import run
+
+# The least DiffIR that has every part: attention at the first and the last level, a tail, CPEN without blocks.
+DIFFIR = {"blocks": (1, 0, 0, 1), "refinement": 0, "heads": (1, 1, 1, 2), "hidden": (8, 9, 1, 16), "encoder_blocks": 0}
+TARGETS = "sm86,sm89,sm120"
+
+
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory, exported, official) -> Callable[[str], Path]:
+    """`halves(family)` is a bundle of that family with fp16 graphs; the first call exports it."""
+    root, done = tmp_path_factory.mktemp("halves"), {}
+
+    def bundle(family: str) -> Path:
+        if family == "indi":
+            return exported("film-half")
+        if family not in done:
+            assert family == "diffir", f"no small checkpoint of {family}: add one here"
+            torch.save(official(**DIFFIR)[1], root / "net_g.pth")
+            words = ["export", "diffir", str(root / "net_g.pth"), "-o", str(root / family), "--precision", "fp16"]
+            assert run(words) == 0
+            done[family] = root / family
+        return done[family]
+
+    return bundle
+
+
+@pytest.mark.parametrize("family", [family.name for family in FAMILIES])
+def test_engines_build_and_their_types_are_those_of_the_plan(halves, family, tmp_path, capsys):
+    bundle, cache = halves(family), tmp_path / "engines"
+    words = ["--engine", "tensorrt-rtx", "--target", TARGETS, "--profile", "32x32@1-2", "--cache", str(cache)]
+    assert run(["engines", "build", str(bundle), "--precision", "fp16", *words]) == 0
+    capsys.readouterr()
+    assert run(["engines", "list", "--json", "--cache", str(cache)]) == 0
+    built = {one["record"]["key"]["role"]: one["record"] for one in json.loads(capsys.readouterr().out)}
+    opened = open_bundle(bundle)
+    assert built.keys() == opened.manifest.graphs.keys()
+    for role, record in built.items():
+        plan = opened.graph(role, "fp16").graph.plan
+        assert plan is not None
+        elements = sum(size // SIZES[dtype] for dtype, size in plan.weights.items())
+        assert record["state"] == ("verified" if elements >= TELLING else "partly")
+        assert record["key"]["targets"] == TARGETS.split(",")
+        parsed = {
+            kind: {dtype: n for dtype, n in types.items() if n} for kind, types in record["parsed"]["layers"].items()
+        }
+        assert {kind: types for kind, types in parsed.items() if types} == plan.layers
+        for dtype, size in plan.weights.items():
+            assert record["parsed"]["weights"][dtype] == pytest.approx(size, rel=0.005, abs=1024)
+
+
+@pytest.mark.parametrize("family", [family.name for family in FAMILIES])
+def test_half_precision_is_most_of_it(halves, family):
+    """The planted fault of all peers: fp16 that is fp32."""
+    manifest = open_bundle(halves(family)).manifest
+    for role, variants in manifest.graphs.items():
+        if role == "encode":  # vectors; it stays in float32 on purpose
+            continue
+        plan = variants["fp16"].plan
+        assert plan is not None
+        assert plan.weights["float16"] > 0.9 * sum(plan.weights.values())
+        assert plan.layers["convolution"].keys() == {"float16"}
