@@ -3,7 +3,7 @@
     python benchmarks/rtx_builds.py [--quick] [-o FILE]
 
 The weights are random: what is built is exact, what the engines would restore means nothing. No engine is run here.
-It takes 16 GB of memory, 6 GB in the folder for temporary files, and the extras export and rtx; not in `make bench`.
+It takes 12 GB of memory, 4 GB in the folder for temporary files, and the extras export and rtx.
 """
 
 from __future__ import annotations
@@ -146,14 +146,17 @@ def main() -> None:
     """Export and build every case, and write the page."""
     args = arguments(__doc__, "rtx_builds").parse_args()
     weights = "random: they prove that such engines build and of what types they are, never quality"
-    page = Page("TensorRT-RTX engines without a GPU", weights=weights, packages=("tensorrt_rtx", "torch", "diffusers"))
+    packages = ("tensorrt-rtx-cu13", "torch", "diffusers")
+    page = Page("TensorRT-RTX engines without a GPU", weights=weights, packages=packages)
     page.text(
         f"Each engine is for {', '.join(TARGETS)} in one file. It was built on the CPU above, on a machine without a "
         "GPU: **no engine of this page was opened or run**, and nothing here is a speed on a GPU. Export and build "
-        "have a process each; peak RSS is the kernel's VmHWM of the process, libraries and mapped files included, and "
-        "seconds of a build are those of parsing and building. State and plan are as `lqhq inspect` shows them: "
-        "verified means that types and weights of the parsed network are those of the plan, and that the types of the "
-        "weights in the builder's own list of layers are, too. Parsers drop or add constants of a few bytes."
+        "have a process each; peak RSS is the kernel's VmHWM of the process, libraries and mapped files included. "
+        "Seconds of a build are those of parsing and building, of an export those of tracing and checking, both beside "
+        "other work on the same cores. Sides of profiles are those of the graph's image: pixels for DiffIR, latents of "
+        "8 pixels for SD. The state is what the build reports: verified means that types and weights of the parsed "
+        "network are those of the plan, and that the types of the weights in the builder's own list of layers are, "
+        "too. Parsers fold or add constants of a few bytes, which is granted."
     )
     cases: Mapping[str, EngineCase] = QUICK if args.quick else CASES
     measured = []

@@ -17,7 +17,10 @@ OPSET = 21  # ONNX Runtime's CPU has no convolutions of opset 22, which differ f
 
 
 def write_twin(file: Path, target: Path) -> None:
-    """Read the bfloat16 graph `file` and write its twin to `target`, with its weights in float32 beside it."""
+    """Read the bfloat16 graph `file` and write its twin to `target`, with its weights in float32 beside it.
+
+    `file` is one that export wrote, or of an opened bundle, which was checked.
+    """
     model = ir.load(file)
     graph = model.graph
     for value in graph.initializers.values():

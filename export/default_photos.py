@@ -12,11 +12,12 @@ from lqhq.runtime.image_file import read_image
 __all__ = ["default_photos", "extreme_images"]
 
 FOLDER = Path(__file__).with_name("photos")  # its LICENCE.md says whose they are
+NAMES = ("cat.png", "rocket.png", "seeds.png")  # fur and an eye; a dark plain sky; highlights
 
 
 def default_photos() -> dict[str, NDArray[np.uint8]]:
-    """Cuttings of real photos by file name, `[128, 128, 3]`: fur and an eye, highlights, a dark plain sky."""
-    return {file.name: read_image(file).pixels.astype(np.uint8) for file in sorted(FOLDER.glob("*.png"))}
+    """Cuttings of real photos by file name, `[128, 128, 3]`."""
+    return {name: read_image(FOLDER / name).pixels.astype(np.uint8) for name in NAMES}
 
 
 def extreme_images(height: int, width: int) -> dict[str, NDArray[np.uint8]]:

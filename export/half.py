@@ -18,7 +18,7 @@ from lqhq.export.family import RoleGraph
 from lqhq.runtime.errors import OptionError
 from lqhq.runtime.precision import Precision
 
-__all__ = ["DTYPES", "HalfModule", "at_precision", "declared_islands", "halved"]
+__all__ = ["DTYPES", "HalfModule", "at_precision", "check_islands", "declared_islands", "halved"]
 
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -44,6 +44,12 @@ def at_precision(graph: RoleGraph, precision: Precision, islands: Collection[str
     module = graph.half_form()
     if islands is None:
         islands = declared_islands(module, graph.islands)
+    check_islands(graph, module, islands)
+    return replace(graph, module=halved(module, DTYPES[precision], islands))
+
+
+def check_islands(graph: RoleGraph, module: nn.Module, islands: Collection[str]) -> None:
+    """Raise `OptionError` for an island that is no submodule of `module`, the half form of `graph`."""
     names = {name for name, _ in module.named_modules()}
     if foreign := sorted(set(islands) - names):
         raise OptionError(
@@ -52,7 +58,6 @@ def at_precision(graph: RoleGraph, precision: Precision, islands: Collection[str
             expected="names of this network's modules",
             mend="Take the plan that `lqhq parity --bisect-precision` wrote for this very checkpoint.",
         )
-    return replace(graph, module=halved(module, DTYPES[precision], islands))
 
 
 def declared_islands(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> tuple[str, ...]:

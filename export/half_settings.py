@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from lqhq.export.family import Recipe
+from lqhq.export.half import check_islands
 from lqhq.export.validate import Photo
 from lqhq.runtime.errors import OptionError
 from lqhq.runtime.manifest import Role
@@ -41,16 +44,29 @@ class HalfSettings:
     photos: Mapping[str, Photo] | None = None
     least_psnr: float | None = None
 
-    def check(self, *, masked: bool) -> None:
-        """Raise `OptionError` where photos lack the mask that the network takes, or have one that it does not."""
+    def check(self, recipe: Recipe) -> None:
+        """Raise `OptionError` for photos and plans that do not fit the network, before minutes are spent on it."""
         for name, photo in (self.photos or {}).items():
-            if (photo.mask is not None) != masked:
+            if (photo.mask is not None) != recipe.masked:
                 raise OptionError(
                     f"--image {name}",
                     found="a mask" if photo.mask is not None else "no mask",
-                    expected="a mask: this network fills holes" if masked else "none: this network takes no mask",
-                    mend="Give a --mask for each --image." if masked else "Leave --mask out.",
+                    expected="a mask: this network fills holes"
+                    if recipe.masked
+                    else "none: this network takes no mask",
+                    mend="Give a --mask for each --image." if recipe.masked else "Leave --mask out.",
                 )
+        roles = {graph.role for graph in recipe.graphs}
+        for precision, plan in self.plans.items():
+            if plan.islands.keys() != roles:
+                raise OptionError(
+                    "--precision-plan",
+                    found=f"islands of {', '.join(sorted(plan.islands))} for {precision}",
+                    expected=f"those of {', '.join(sorted(roles))}",
+                    mend="Take the plan that `lqhq parity --bisect-precision` wrote for this very checkpoint.",
+                )
+            for graph in recipe.graphs:
+                check_islands(graph, graph.half_form(), plan.islands[graph.role])
 
 
 def read_plan(file: Path) -> IslandPlan:
@@ -72,13 +88,18 @@ def read_plan(file: Path) -> IslandPlan:
 
 def write_plan(plan: IslandPlan, file: Path) -> None:
     """Write `plan` as JSON in one step. Raises `OptionError` where it cannot be written."""
-    part = file.with_name(f".{file.name}.part")
     try:
+        part = file.with_name(f".{secrets.token_hex(4)}.part")
         part.write_bytes(msgspec.json.format(msgspec.json.encode(plan), indent=1) + b"\n")
-        part.replace(file)
-    except OSError as error:
+        try:
+            part.replace(file)
+        except OSError:
+            part.unlink()
+            raise
+    except (OSError, ValueError) as error:  # ValueError: no name at all, such as "."
         raise OptionError(
-            str(file), found=error.strerror or str(error), expected="to write there", mend="Choose another place."
+            str(file),
+            found=getattr(error, "strerror", None) or "no name for a file",
+            expected="to write there",
+            mend="Choose another place.",
         ) from error
-    finally:
-        part.unlink(missing_ok=True)

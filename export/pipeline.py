@@ -66,7 +66,7 @@ def export_bundle(
     """
     half = half or HalfSettings()
     model = load_model(family, checkpoint, form=form, config=config, flags=flags)
-    half.check(masked=model.recipe.masked)
+    half.check(model.recipe)
     say(f"{checkpoint}: format {model.format}, {_count(model) / 1e6:.2f} M parameters")
     for note in model.notes:
         say(f"  {note}")
@@ -113,13 +113,13 @@ def _planned(
     recipe: Recipe, bundle: Bundle, precision: Precision, half: HalfSettings, say: Callable[[str], None]
 ) -> list[RoleGraph]:
     """The graphs in `precision`, with the islands of a given plan, or those declared and what else is needed."""
-    declared = {graph.role: declared_islands(graph.half_form(), graph.islands) for graph in recipe.graphs}
     plan = half.plans.get(precision)
     if plan is None:
+        declared = {graph.role: declared_islands(graph.half_form(), graph.islands) for graph in recipe.graphs}
         plan = bisect_precision(
             recipe, bundle, precision, photos=half.photos, least_psnr=half.least_psnr, given=declared, say=say
         )
-    return [at_precision(graph, precision, plan.islands.get(graph.role, ())) for graph in recipe.graphs]
+    return [at_precision(graph, precision, plan.islands[graph.role]) for graph in recipe.graphs]
 
 
 def _require(report: Report, target: Path) -> None:

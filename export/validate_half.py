@@ -26,6 +26,7 @@ from lqhq.export.reference import draw_noise, reference_image, reference_outputs
 from lqhq.export.torch_session import TorchSession
 from lqhq.export.validate import SEED, WHOLE, Photo, centre, check_photos, planes, sizes
 from lqhq.runtime.bundle import Bundle
+from lqhq.runtime.errors import EngineError
 from lqhq.runtime.geometry import Size
 from lqhq.runtime.machine import cpu_count
 from lqhq.runtime.manifest import Role
@@ -187,7 +188,18 @@ def _image(
     case = f"{case}, {schedule}" if schedule else case
     for whose, sessions in ((what, runs.engine), (f"{what}, PyTorch", runs.half)):
         restorer = Restorer(runs.bundle, sessions)
-        found = planes(restorer.restore(image, **told, noise=noise or None, tile=WHOLE, overlap=0))
+        try:
+            found = planes(restorer.restore(image, **told, noise=noise or None, tile=WHOLE, overlap=0))
+        except EngineError as error:  # NaN in the image
+            yield Case(
+                what=whose,
+                case=f"{case}: {error.found}",
+                measure=_measure(math.inf, 1),
+                tolerance=least,
+                unit="dB",
+                passed=False,
+            )
+            continue
         yield compare(whose, case, found, wanted, peak=255, tolerance=Tolerance(least_psnr=least))
 
 

@@ -13,10 +13,8 @@ import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from diffusers.models.upsampling import Upsample2D
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lqhq.export.family import RoleGraph
 from lqhq.runtime import manifest as m
@@ -53,7 +51,7 @@ class Unet(nn.Module):
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
-        self.network = _plainly_enlarging(UNet2DConditionModel(**config))
+        self.network = UNet2DConditionModel(**config)
 
     def forward(self, state: Tensor, t: Tensor, cond: Tensor) -> Tensor:
         return cast(Tensor, self.network(state, t, cond, return_dict=False)[0])
@@ -65,21 +63,10 @@ class Decoder(nn.Module):
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
         whole = AutoencoderKL(**config)
-        self.post_quant_conv, self.decoder = whole.post_quant_conv, _plainly_enlarging(whole.decoder)
+        self.post_quant_conv, self.decoder = whole.post_quant_conv, whole.decoder
 
     def forward(self, state: Tensor) -> Tensor:
         return cast(Tensor, self.decoder(self.post_quant_conv(state)))
-
-
-class Enlarge(nn.Module):
-    """`Upsample2D` without its branches on the number of elements, which would bound every traced axis."""
-
-    def __init__(self, conv: nn.Module) -> None:
-        super().__init__()
-        self.conv = conv
-
-    def forward(self, x: Tensor, output_size: None = None) -> Tensor:
-        return cast(Tensor, self.conv(functional.interpolate(x, scale_factor=2.0, mode="nearest")))
 
 
 def randomised(make: Callable[[], nn.Module]) -> nn.Module:
@@ -143,14 +130,3 @@ def _prompted(width: int) -> Examples:
         }
 
     return examples
-
-
-def _plainly_enlarging(module: nn.Module) -> nn.Module:
-    """Every `Upsample2D` inside becomes an `Enlarge`, in place."""
-    for parent in [*module.modules()]:
-        for name, child in [*parent.named_children()]:
-            if isinstance(child, Upsample2D):
-                assert child.use_conv
-                assert isinstance(child.conv, nn.Module)
-                setattr(parent, name, Enlarge(child.conv))
-    return module

@@ -56,7 +56,7 @@ def test_nothing_stays_behind_after_an_error(exported, folder, precision):
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_file_that_is_no_graph_is_an_engine_error(folder, tmp_path, precision):
     (tmp_path / "g.onnx").write_bytes(b"no graph")
     with pytest.raises(EngineError), emulated_session(tmp_path / "g.onnx", precision, threads=1):

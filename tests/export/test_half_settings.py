@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
 from lqhq.export import half_settings
 from lqhq.export.half_settings import HalfSettings, IslandPlan, read_plan, write_plan
@@ -81,13 +84,35 @@ def test_where_it_cannot_be_written_is_told_and_leaves_nothing(tmp_path, monkeyp
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
 
 
+def recipe(*, masked: bool) -> Any:
+    """What is looked at: one role, `denoise`, of a network with one layer, `0`."""
+    graph = SimpleNamespace(role="denoise", half_form=lambda: nn.Sequential(nn.Linear(2, 2)))
+    return SimpleNamespace(masked=masked, graphs=(graph,))
+
+
+@pytest.mark.parametrize(
+    ("islands", "words"),
+    [
+        ({"denoise": ("1",)}, "found an island '1'"),
+        ({"decode": ()}, "islands of decode for fp16; expected those of denoise"),
+        ({"denoise": (), "encode": ()}, "islands of denoise, encode"),
+    ],
+)
+def test_a_plan_of_another_network_is_refused_before_anything_is_done(islands, words):
+    own = IslandPlan(precision="fp16", islands={"denoise": ("0",)}, psnr=60.0)
+    HalfSettings(plans={"fp16": own}).check(recipe(masked=False))
+    other = IslandPlan(precision="fp16", islands=islands, psnr=60.0)
+    with pytest.raises(OptionError, match=words):
+        HalfSettings(plans={"fp16": other}).check(recipe(masked=False))
+
+
 def test_photos_must_have_a_mask_exactly_where_the_network_takes_one():
     with_hole, without = {"a.png": Photo(IMAGE, HOLE)}, {"b.png": Photo(IMAGE)}
-    HalfSettings(photos=with_hole).check(masked=True)
-    HalfSettings(photos=without).check(masked=False)
+    HalfSettings(photos=with_hole).check(recipe(masked=True))
+    HalfSettings(photos=without).check(recipe(masked=False))
     for masked in (True, False):
-        HalfSettings().check(masked=masked)
+        HalfSettings().check(recipe(masked=masked))
     with pytest.raises(OptionError, match=r"--image b\.png: found no mask; expected a mask: .*Give a --mask"):
-        HalfSettings(photos=without).check(masked=True)
+        HalfSettings(photos=without).check(recipe(masked=True))
     with pytest.raises(OptionError, match=r"--image a\.png: found a mask; expected none: .*Leave --mask out"):
-        HalfSettings(photos=without | with_hole).check(masked=False)
+        HalfSettings(photos=without | with_hole).check(recipe(masked=False))

@@ -18,7 +18,7 @@ from lqhq.tools.cli.model_flags import (
     require_torch,
     settings_of,
 )
-from lqhq.tools.cli.photo_flags import add_photo_flags, named_photos
+from lqhq.tools.cli.photo_flags import add_photo_flags, decibels, named_photos
 
 if TYPE_CHECKING:
     from lqhq.export.half_settings import HalfSettings, IslandPlan
@@ -53,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="of the graphs: fp16, bf16, or both; fp32 is always there, since parity is judged by it",
     )
     add_photo_flags(group, purpose="check half precision on this photo; may be repeated (default: shipped ones)")
-    add("--least-psnr", type=float, metavar="DB", help=f"that finished images must come to (default: {_bounds()})")
+    add("--least-psnr", type=decibels, metavar="DB", help=f"that finished images must come to (default: {_bounds()})")
     add(
         "--precision-plan",
         metavar="FILE",
@@ -92,7 +92,7 @@ def _refuse_unused(args: argparse.Namespace) -> None:
     given = {
         "--image": args.image,
         "--mask": args.mask,
-        "--least-psnr": args.least_psnr,
+        "--least-psnr": args.least_psnr is not None,
         "--precision-plan": args.precision_plan,
     }
     for flag, value in given.items():

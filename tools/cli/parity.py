@@ -16,7 +16,7 @@ from lqhq.runtime.selfcheck import replay
 from lqhq.tools.cli.columns import clean
 from lqhq.tools.cli.engine_flags import add_engine_flags, add_precision_flag, engine_options
 from lqhq.tools.cli.model_flags import family_of, read_config, require_torch
-from lqhq.tools.cli.photo_flags import add_photo_flags, named_photos
+from lqhq.tools.cli.photo_flags import add_photo_flags, decibels, named_photos
 
 if TYPE_CHECKING:
     from lqhq.export.load import Model
@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--checkpoint", metavar="CKPT", type=Path, help="what the bundle was exported from")
     add("--config", metavar="FILE", type=Path, help="JSON that must agree with what the bundle was exported with")
     add_photo_flags(group, purpose="also compare on this image; half precisions on it instead of the shipped photos")
-    add("--least-psnr", type=float, metavar="DB", help="what a half precision must come to against fp32")
+    add("--least-psnr", type=decibels, metavar="DB", help="what a half precision must come to against fp32")
     add(
         "--bisect-precision",
         choices=HALVES,
@@ -84,7 +84,7 @@ def _refuse_unused(args: argparse.Namespace) -> None:
                 "--image": args.image,
                 "--mask": args.mask,
                 "--config": args.config,
-                "--least-psnr": args.least_psnr,
+                "--least-psnr": args.least_psnr is not None,
                 "--bisect-precision": args.bisect_precision,
             },
         ),
@@ -102,9 +102,13 @@ def _refuse_unused(args: argparse.Namespace) -> None:
                 "--cache": args.cache,
             },
         ),
+        "no --bisect-precision, which names the precision and writes its plan": (
+            args.bisect_precision is None,
+            {"--precision": args.precision != "fp32", "--json": args.json, "--threads": args.threads is not None},
+        ),
         "a half --precision, or --bisect-precision": (
             args.precision != "fp32" or args.bisect_precision is not None,
-            {"--least-psnr": args.least_psnr},
+            {"--least-psnr": args.least_psnr is not None},
         ),
     }
     for expected, (there, options) in needs.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,9 @@ from lqhq.runtime.errors import OptionError
 if TYPE_CHECKING:
     from lqhq.export.validate import Photo
 
-__all__ = ["add_photo_flags", "named_photos"]
+__all__ = ["add_photo_flags", "decibels", "named_photos"]
+
+MOST_DECIBELS = 100.0  # float32's own rounding is not far above
 
 
 def add_photo_flags(parser: argparse._ActionsContainer, *, purpose: str) -> None:
@@ -23,6 +26,17 @@ def add_photo_flags(parser: argparse._ActionsContainer, *, purpose: str) -> None
     add = parser.add_argument
     add("--image", metavar="FILE", action="append", type=Path, default=[], help=purpose)
     add("--mask", metavar="FILE", action="append", type=Path, default=[], help="its hole, for bundles that take one")
+
+
+def decibels(text: str) -> float:
+    """A PSNR, for argparse. Raises `argparse.ArgumentTypeError`, which argparse prints."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= MOST_DECIBELS:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected decibels, 0 to {MOST_DECIBELS:g}")
+    return value
 
 
 def named_photos(args: argparse.Namespace) -> dict[str, Photo]:
@@ -36,10 +50,11 @@ def named_photos(args: argparse.Namespace) -> dict[str, Photo]:
             expected="one for each --image, in their order",
             mend="Give --image as often as --mask.",
         )
-    photos = {}
+    photos: dict[str, Photo] = {}
     for file, mask in itertools.zip_longest(args.image, args.mask):
+        name = file.name if file.name not in photos else str(file)
         hole = None if mask is None else np.where((_rgb(mask) > 0).any(axis=2), np.uint8(255), np.uint8(0))
-        photos[file.name] = Photo(_rgb(file), hole)
+        photos[name] = Photo(_rgb(file), hole)
     return photos
 
 
