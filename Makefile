@@ -72,10 +72,11 @@ docs: $(DEV)/ready
 	@echo 'open docs/reference/index.html'
 
 # Every script writes its own table. The quality table needs photos: make quality PHOTOS=folder (tools/demo_photos.py);
-# that of guided tiles photos and a bundle: benchmarks/README.md.
+# that of guided tiles photos and a bundle, and full-size TensorRT-RTX engines 12 GB of memory: benchmarks/README.md.
+APART := benchmarks/quality.py benchmarks/guided_tiles.py benchmarks/rtx_builds.py
 bench: $(DEV)/ready
 	@test -n '$(wildcard benchmarks/*.py)' || { echo 'benchmarks/ holds no script' >&2; exit 1; }
-	for script in $(sort $(filter-out benchmarks/quality.py benchmarks/guided_tiles.py,$(wildcard benchmarks/*.py))); do echo "== $$script"; $(BIN) "$$script"; done
+	for script in $(sort $(filter-out $(APART),$(wildcard benchmarks/*.py))); do echo "== $$script"; $(BIN) "$$script"; done
 
 quality: $(DEV)/ready
 	$(BIN) benchmarks/quality.py '$(PHOTOS)' --sheet $(OUT)/crops.png

@@ -29,6 +29,7 @@ PRODUCTS = {
     _aten.addmm.default,
     _aten.baddbmm.default,
 }
+ATTENTION = {_aten._scaled_dot_product_flash_attention_for_cpu.default}  # what PyTorch's attention is on a CPU
 
 
 class HalfArithmetic(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -48,6 +49,9 @@ class HalfArithmetic(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         named = dict(kwargs or {})
+        if func in ATTENTION and not self.native and args[0].dtype in HALVES and not _masked(args, named):
+            q, k, v = args[:3]
+            return self._attention(str(func.overloadpacket.__name__), q, k, v, named.get("scale"))
         if func in PRODUCTS and not self.native and (half := _only_half(args, named)):
             wide_args, wide_named = pytree.tree_map_only(Tensor, torch.Tensor.float, (args, named))
             found = func(*wide_args, **wide_named).to(half)
@@ -57,6 +61,15 @@ class HalfArithmetic(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if isinstance(tensor, Tensor) and tensor.dtype in HALVES and tensor.numel() and not _is_view(func):
                 self._note(str(func.overloadpacket.__name__), tensor)
         return found
+
+    def _attention(self, operator: str, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> tuple[Tensor, Tensor]:
+        """As the exported graph has it: q and k scaled alike, scores and weights rounded. A fused one hides scores."""
+        half, root = q.dtype, (q.shape[-1] ** -0.5 if scale is None else scale) ** 0.5
+        scores = ((q * root).float() @ (k * root).float().transpose(-1, -2)).to(half)
+        self._note("attention scores", scores)
+        out = (scores.float().softmax(-1).to(half).float() @ v.float()).to(half)
+        self._note(operator, out)
+        return out, scores.float().logsumexp(-1)
 
     def _note(self, operator: str, tensor: Tensor) -> None:
         value = float(tensor.abs().max())
@@ -85,6 +98,11 @@ def _only_half(args: Any, named: Any) -> torch.dtype | None:
     found = {leaf.dtype for leaf in pytree.tree_leaves((args, named)) if isinstance(leaf, Tensor)}
     (dtype,) = found if len(found) == 1 else (None,)
     return dtype if dtype in HALVES else None
+
+
+def _masked(args: tuple[Any, ...], named: Mapping[str, Any]) -> bool:
+    """Attention with dropout, a causal order or a mask: left to PyTorch."""
+    return any(args[3:]) or named.get("attn_mask") is not None
 
 
 def _is_view(func: Any) -> bool:

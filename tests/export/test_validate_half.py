@@ -200,7 +200,7 @@ def test_numbers_below_the_bound_are_let_pass(beside):
 def test_a_nan_on_extreme_images_fails(beside):
     """No photo and no random input shows it."""
     found = compared(*beside)
-    assert {"finite", "extreme image", "extreme image, PyTorch"} <= failed(found)
+    assert {"finite", "extreme image, PyTorch"} <= failed(found)  # the engine, which lacks the fault, passes
     assert "denoise" not in failed(found)
 
 

@@ -103,7 +103,7 @@ def test_a_failed_verdict_exits_with_1(checkpoint, tmp_path, monkeypatch, capsys
         (["--precision=fp16", "--precision-plan=absent.json"], "--precision-plan absent.json: found No such file"),
         (["--precision=fp16", "--image=absent.png"], "absent.png"),
         (["--precision=fp16", "--mask=a.png"], "1 for 0 images"),
-        (["--precision=fp16", "--least-psnr=much"], "invalid float value"),
+        (["--precision=fp16", "--least-psnr=much"], "expected decibels, 0 to 200"),
         (["--precision=fp16", "--least-psnr=nan"], "--least-psnr"),
     ],
 )
