@@ -7,6 +7,7 @@ from typing import Self
 
 import numpy as np
 
+from lqhq.runtime.engine_spec import Profile
 from lqhq.runtime.session import Feed, Fetch, Session
 
 __all__ = ["FiniteSession"]
@@ -21,6 +22,10 @@ class FiniteSession:
     @property
     def largest(self) -> int | None:
         return self._session.largest
+
+    @property
+    def profiles(self) -> tuple[Profile, ...]:
+        return self._session.profiles
 
     def run(self, feed: Feed) -> Fetch:
         found = self._session.run(feed)

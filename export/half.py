@@ -50,12 +50,12 @@ def at_precision(graph: RoleGraph, precision: Precision, islands: Collection[str
 
 def check_islands(graph: RoleGraph, module: nn.Module, islands: Collection[str]) -> None:
     """Raise `OptionError` for an island that is no submodule of `module`, the half form of `graph`."""
-    names = {name for name, _ in module.named_modules()}
-    if foreign := sorted(set(islands) - names):
+    runs = {name for name, one in module.named_modules() if not isinstance(one, nn.ModuleList | nn.ModuleDict)}
+    if foreign := sorted(set(islands) - runs):
         raise OptionError(
             f"precision plan: {graph.role}",
             found=f"an island {foreign[0]!r}",
-            expected="names of this network's modules",
+            expected="names of this network's modules, not of lists of them",
             mend="Take the plan that `lqhq parity --bisect-precision` wrote for this very checkpoint.",
         )
 

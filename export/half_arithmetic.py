@@ -9,7 +9,7 @@ infinite.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,6 +30,11 @@ PRODUCTS = {
     _aten.baddbmm.default,
 }
 ATTENTION = {_aten._scaled_dot_product_flash_attention_for_cpu.default}  # what PyTorch's attention is on a CPU
+# Sums that PyTorch keeps in float32 and an engine may not: of what count values, from the result.
+SUMS: dict[Any, Callable[[Tensor, float], Tensor]] = {
+    _aten.mean.dim: lambda mean, count: mean * count,
+    _aten.linalg_vector_norm.default: lambda norm, count: norm * norm,
+}
 
 
 class HalfArithmetic(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -49,9 +54,11 @@ class HalfArithmetic(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         named = dict(kwargs or {})
-        if func in ATTENTION and not self.native and args[0].dtype in HALVES and not _masked(args, named):
+        if func in ATTENTION and not self.native and args[0].dtype in HALVES:
             q, k, v = args[:3]
-            return self._attention(str(func.overloadpacket.__name__), q, k, v, named.get("scale"))
+            ours = self._attention(str(func.overloadpacket.__name__), q, k, v, named.get("scale"))
+            if not _masked(args, named):
+                return ours  # else PyTorch's own result; of ours the scores are noted
         if func in PRODUCTS and not self.native and (half := _only_half(args, named)):
             wide_args, wide_named = pytree.tree_map_only(Tensor, torch.Tensor.float, (args, named))
             found = func(*wide_args, **wide_named).to(half)
@@ -60,6 +67,8 @@ class HalfArithmetic(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in pytree.tree_leaves(found):
             if isinstance(tensor, Tensor) and tensor.dtype in HALVES and tensor.numel() and not _is_view(func):
                 self._note(str(func.overloadpacket.__name__), tensor)
+                if func in SUMS:
+                    self._note("sum inside", SUMS[func](tensor.float(), args[0].numel() / tensor.numel()))
         return found
 
     def _attention(self, operator: str, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> tuple[Tensor, Tensor]:

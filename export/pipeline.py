@@ -30,12 +30,14 @@ from lqhq.runtime.bundle import Bundle, file_records, open_bundle, staging, writ
 from lqhq.runtime.errors import BundleError, CheckpointError
 from lqhq.runtime.manifest import Role
 from lqhq.runtime.parity import Report
-from lqhq.runtime.precision import PRECISIONS, Precision
+from lqhq.runtime.precision import FLOATS, PRECISIONS, Precision
 
 __all__ = ["ParityError", "export_bundle"]
 
 AGAIN = "Report this with the checkpoint's config and `lqhq doctor`."
-AGAIN_HALF = "Ask less with --least-psnr, or leave this precision out."
+AGAIN_HALF = (
+    "Let `lqhq parity --bisect-precision` find a plan, ask less with --least-psnr, or leave this precision out."
+)
 VERSIONS = ("lqhq", "torch", "diffusers", "onnx", "onnxruntime")
 
 
@@ -104,6 +106,8 @@ def export_bundle(
             _require(checked.report, target)
             parity += checked.report.records()
             _note(graphs, precision, checked)
+            for remark in _remarks(graphs, precision):
+                say(remark)
         write_manifest(folder, msgspec.structs.replace(manifest, graphs=graphs, parity=tuple(parity)))
     say(f"wrote {target}")
     return target, report
@@ -131,6 +135,15 @@ def _require(report: Report, target: Path) -> None:
         expected="parity within the stated bounds",
         mend=f"No bundle was written. {AGAIN if report.precision == 'fp32' else AGAIN_HALF}",
     )
+
+
+def _remarks(graphs: dict[Role, dict[Precision, m.Graph]], precision: Precision) -> Iterator[str]:
+    """What nobody should have to find out: a half-precision graph that is none."""
+    for role, variants in graphs.items():
+        plan = variants[precision].plan
+        images = any("H" in tensor.shape for tensor in variants[precision].inputs.values())
+        if plan is not None and images and plan.weights.get(FLOATS[precision], 0) == 0:
+            yield f"{precision} of {role} IS FLOAT32: nothing less came to the bound, so it gains nothing over fp32"
 
 
 def _note(graphs: dict[Role, dict[Precision, m.Graph]], precision: Precision, found: HalfReport) -> None:

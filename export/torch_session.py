@@ -21,7 +21,7 @@ class TorchSession:
 
     def __init__(self, graph: RoleGraph, module: HalfModule | torch.nn.Module, half: HalfArithmetic) -> None:
         self._graph, self._module, self._half = graph, module, half
-        self.largest = None  # any size
+        self.largest, self.profiles = None, ()  # any shape
         self._stack = ExitStack()
         self._stack.enter_context(half.watching(module.module if isinstance(module, HalfModule) else module))
 

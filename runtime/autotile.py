@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lqhq.runtime.engine_spec import Profile
 from lqhq.runtime.errors import LimitError, OptionError
 from lqhq.runtime.geometry import Size, round_up
 from lqhq.runtime.machine import available_memory
 from lqhq.runtime.manifest import Manifest
 from lqhq.runtime.precision import Precision
+from lqhq.runtime.profiles import choose_profile, describe
 from lqhq.runtime.tiles import TilePlan, fit_tile, plan_tiles
 
 __all__ = ["Choice", "choose_tiles", "default_budget"]
@@ -56,12 +58,27 @@ class _Request:
     own_prior: bool  # each tile is reduced as it is
     precision: Precision
     limits: Mapping[str, int]  # the largest side that the engine of a role takes, for those that have one
+    profiles: Mapping[str, Sequence[Profile]]  # the shapes that such an engine was built for
 
-    def plan(self, side: int, overlap: int) -> TilePlan:
-        """Tiles of at most `side`, made smaller where the same number of them covers the canvas."""
+    def plan(self, side: int, overlap: int, *, role: str = "") -> TilePlan:
+        """Tiles of at most `side`, made smaller where the same number of them covers the canvas.
+
+        Not smaller where the engines that run the tiles (that of `role` alone, where it is given) take no such shape.
+        """
         multiple = self.manifest.tiles.multiple
         tile = Size(*(fit_tile(length, side, overlap=overlap, multiple=multiple) for length in self.canvas))
+        if self.misfit(tile, role):
+            tile = Size(*(min(side, length) for length in self.canvas))
         return plan_tiles(self.canvas, tile, overlap=overlap, multiple=multiple)
+
+    def misfit(self, tile: Size, role: str = "") -> str:
+        """A role whose engine takes no such tile, "" where all do."""
+        roles = [role] if role else [name for name in self.profiles if self.own_prior or name != "reduce"]
+        for name in roles:
+            profiles = self.profiles.get(name, ())
+            if profiles and choose_profile(profiles, 1, *tile) is None:
+                return name
+        return ""
 
     def reduction(self, plan: TilePlan) -> TilePlan | None:
         """Tiles of `reduce`: those of `plan` itself, or for a prior of the image, of its reach and preferred side.
@@ -78,7 +95,9 @@ class _Request:
             side = limit // multiple * multiple
             if side < max(2 * overlap, multiple):
                 raise _engine_too_small("reduce", limit, max(2 * overlap, multiple))
-        return self.plan(side, overlap)
+        plan = self.plan(side, overlap, role="reduce")
+        _require_fit(self, plan, "reduce")
+        return plan
 
     @property
     def ceiling(self) -> int | None:
@@ -99,6 +118,7 @@ class _Request:
         band = 3 * FLOAT * plan.tile.height * plan.canvas.width * growth**2
         arrays = 3 * FLOAT * plan.tile.pixels * (6 + self.depth) * growth**2
         whole = 3 * FLOAT * plan.canvas.pixels * (2 + 2 * self.depth) if self.whole_state else 0
+        _require_fit(self, plan)
         return Choice(plan, int(engines + self.held + 2 * band + arrays + whole), reason, reduction)
 
     def peak(self, plan: TilePlan) -> int:
@@ -133,13 +153,15 @@ def choose_tiles(
     budget_bytes: int,
     precision: Precision = "fp32",
     limits: Mapping[str, int] | None = None,
+    profiles: Mapping[str, Sequence[Profile]] | None = None,
 ) -> Choice:
     """A plan for `canvas` within `budget_bytes`. `tile` is a side in pixels of the prepared image, or "auto".
 
     "auto" takes the preferred tile, or, where a pixel depends on all of its tile (`reach` None), the whole image as
     long as memory allows it; where nothing fits, the overlap is halved, unless it was given. `prior` is "image", or
     "tile" where each tile is reduced as it is. The memory is that of the graphs of `precision`. `limits` are the
-    largest sides that engines take, by role, where they were built for some: "auto" stays within them. Raises
+    largest sides that engines take, `profiles` the shapes, by role, where they were built for some: "auto" stays within
+    them. Raises
     `LimitError` with the tile that would fit when the one asked for does not, and with the memory that is needed when
     none does; `OptionError` for a tile beyond the limits.
     """
@@ -157,6 +179,7 @@ def choose_tiles(
         own_prior=prior == "tile",
         precision=precision,
         limits=limits or {},
+        profiles=profiles or {},
     )
     if isinstance(tile, int):
         return _as_asked(request, tile, overlap, budget_bytes)
@@ -196,6 +219,19 @@ def _fitting_overlap(request: _Request, overlap: int, ceiling: int, *, asked: bo
     if ceiling < least:
         raise _engine_too_small("tile", ceiling, least)
     return min(overlap, ceiling // 2 // hints.multiple * hints.multiple)
+
+
+def _require_fit(request: _Request, plan: TilePlan, role: str = "") -> None:
+    """Raise `OptionError` where an engine was not built for the tiles of `plan`, before anything runs."""
+    misfit = request.misfit(plan.tile, role)
+    if misfit:
+        tile = f"{plan.tile.height}x{plan.tile.width}"
+        raise OptionError(
+            f"tile of {misfit}",
+            found=f"{tile}, on a canvas of {plan.canvas.height} x {plan.canvas.width}",
+            expected=f"one of {', '.join(describe(profile) for profile in request.profiles[misfit])}",
+            mend=f"Build the engine for such sizes as well, with --profile {tile} or a range, or use engine 'onnx'.",
+        )
 
 
 def _engine_too_small(where: str, limit: int, least: int) -> OptionError:

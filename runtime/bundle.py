@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from lqhq.runtime.bundle_files import check_digests, check_places, check_sizes, is_inside, regular_file
 from lqhq.runtime.bundle_graphs import check_graphs
 from lqhq.runtime.errors import BundleError, OptionError, ScheduleError
@@ -74,7 +76,7 @@ class Bundle:
             precision=found,
             path=self.path(graph.file),
             graph=graph,
-            digest=hashlib.sha256("".join(digests).encode()).hexdigest(),
+            digest=hashlib.sha256("".join(digests).encode() + msgspec.json.encode(graph.plan)).hexdigest(),
         )
 
 

@@ -33,6 +33,18 @@ def check_graphs(folder: Path, manifest: Manifest) -> None:
             _check_values(f"{where}.inputs", graph.inputs, found.inputs)
             _check_values(f"{where}.outputs", graph.outputs, found.outputs)
             _check_external(where, graph, found, manifest)
+            _check_plan(where, graph, found)
+
+
+def _check_plan(where: str, graph: Graph, found: OnnxFile) -> None:
+    """The file holds the floating-point constants that its plan counted: a float32 graph cannot pass as a half one."""
+    if graph.plan is not None and found.weights != graph.plan.weights:
+        raise BundleError(
+            f"{where}.plan.weights",
+            found=f"{found.weights} bytes in the file",
+            expected=f"{graph.plan.weights}, as the plan says",
+            mend=AGAIN,
+        )
 
 
 def _check_size(where: str, declared: Mapping[str, Tensor]) -> None:

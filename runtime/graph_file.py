@@ -13,7 +13,10 @@ __all__ = ["GraphFile"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphFile:
-    """`digest` is the SHA-256, in hexadecimal, over the digests of the ONNX file and of its external data."""
+    """`digest` is the SHA-256, in hexadecimal, over the digests of the ONNX file and its external data, and the plan.
+
+    The plan is in it because an engine is compared with the plan when it is built.
+    """
 
     bundle: str  # the bundle's name
     role: Role

@@ -38,7 +38,8 @@ MODEL_GRAPH, MODEL_OPSET = 7, 8
 OPSET_DOMAIN, OPSET_VERSION = 1, 2
 GRAPH_INPUT, GRAPH_OUTPUT = 11, 12
 NODE_DOMAIN = 7
-TENSOR_DIMS, TENSOR_EXTERNAL, TENSOR_LOCATION = 1, 13, 14
+TENSOR_DIMS, TENSOR_TYPE, TENSOR_EXTERNAL, TENSOR_LOCATION = 1, 2, 13, 14
+FLOATS = {1: ("float32", 4), 10: ("float16", 2), 11: ("float64", 8), 16: ("bfloat16", 2)}  # name, bytes of an element
 ENTRY_KEY, ENTRY_VALUE = 1, 2
 IS_EXTERNAL = 1
 
@@ -56,13 +57,17 @@ class GraphValue:
 
 @dataclass(slots=True)
 class OnnxFile:
-    """The summary of one file. `external` maps each location asked for to the last byte needed of it."""
+    """The summary of one file. `external` maps each location asked for to the last byte needed of it.
+
+    `weights` are bytes of floating-point constants by type, wherever they lie.
+    """
 
     inputs: dict[str, GraphValue] = field(default_factory=dict)
     outputs: dict[str, GraphValue] = field(default_factory=dict)
     opsets: dict[str, int] = field(default_factory=dict)
     domains: set[str] = field(default_factory=set)
     external: dict[str, int] = field(default_factory=dict)
+    weights: dict[str, int] = field(default_factory=dict)
 
 
 def read_onnx(path: Path, where: str | None = None) -> OnnxFile:
@@ -113,7 +118,7 @@ def _walk(reader: Reader, whole: Span, summary: OnnxFile) -> None:
         if depth > MAX_DEPTH:
             raise reader.fault(f"messages nested more than {MAX_DEPTH} deep", "a graph of sane depth")
         if kind == "tensor":
-            _tensor(reader, span, summary.external)
+            _tensor(reader, span, summary)
             continue
         domain = ""
         for part in reader.fields(span):
@@ -136,13 +141,16 @@ def _opset(reader: Reader, span: Span) -> tuple[str, int]:
     return domain, version
 
 
-def _tensor(reader: Reader, span: Span, external: dict[str, int]) -> None:
-    """Note where a tensor's bytes lie. Raises where its declared size is absurd or its place is missing."""
+def _tensor(reader: Reader, span: Span, summary: OnnxFile) -> None:
+    """Note where a tensor's bytes lie, and how many. Raises where its size is absurd or its place is missing."""
     dims: list[int] = []
+    kind = 0
     entries: dict[str, str] = {}
     elsewhere = False
     for part in reader.fields(span):
-        if part.number == TENSOR_DIMS:
+        if part.number == TENSOR_TYPE:
+            kind = reader.number(part)
+        elif part.number == TENSOR_DIMS:
             dims += reader.integers(part)
         elif part.number == TENSOR_EXTERNAL:
             key, value = _entry(reader, reader.message(part))
@@ -152,12 +160,15 @@ def _tensor(reader: Reader, span: Span, external: dict[str, int]) -> None:
         elif part.number == TENSOR_LOCATION:
             elsewhere = reader.number(part) == IS_EXTERNAL
     _check_dims(reader, dims)
+    if kind in FLOATS:
+        name, size = FLOATS[kind]
+        summary.weights[name] = summary.weights.get(name, 0) + math.prod(dims) * size
     if elsewhere or entries:
         if "location" not in entries:
             raise reader.fault("a tensor with external data but no location", "a file name")
         place = entries["location"]
         end = _offset(reader, entries, "offset") + _offset(reader, entries, "length")
-        external[place] = max(external.get(place, 0), end)
+        summary.external[place] = max(summary.external.get(place, 0), end)
 
 
 def _check_dims(reader: Reader, dims: list[int]) -> None:

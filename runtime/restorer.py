@@ -183,6 +183,7 @@ class Restorer:
             budget_bytes=default_budget() if memory is None else memory,
             precision=self.precision,
             limits={role: one.largest for role, one in self._sessions.items() if one.largest is not None},
+            profiles={role: one.profiles for role, one in self._sessions.items() if one.largest is not None},
         )
 
     def restore(

@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from lqhq.runtime.engine_spec import Profile
 from lqhq.runtime.errors import EngineError
 
 __all__ = ["DeviceArray", "Feed", "Fetch", "Session", "fetched"]
@@ -48,6 +49,11 @@ class Session(Protocol):
     @property
     def largest(self) -> int | None:
         """Side, in pixels of the graph's input, of the largest square that the engine takes; None for any."""
+        ...
+
+    @property
+    def profiles(self) -> tuple[Profile, ...]:
+        """The shapes that the engine was built for; empty for any."""
         ...
 
     def run(self, feed: Feed) -> Fetch:

@@ -41,9 +41,18 @@ def psnr(image: np.ndarray, reference: np.ndarray) -> float:
     return found
 
 
-def test_stored_results_of_pytorch_are_met():
-    report = replay(open_bundle("demo"))
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_stored_results_of_pytorch_are_met(precision):
+    report = replay(open_bundle("demo"), precision=precision)
     assert report.passed, report.table()
+
+
+def test_half_precision_is_far_beyond_what_is_asked_of_it(restorer, photo):
+    """50 dB is asked; a float32 graph in its place would be equal."""
+    small = reduced(photo)[:64, :64]
+    with Restorer.open("demo", precision="fp16") as half:
+        found = psnr(half.restore(small, seed=0), restorer.restore(small, seed=0))
+    assert 60 < found < 100
 
 
 def test_an_unseen_photo_comes_out_clearly_better_than_bicubic(restorer, photo):

@@ -53,7 +53,6 @@ ONLY_IN: tuple[tuple[str, frozenset[str]], ...] = (
     ("runtime/engines/onnx.py", frozenset({"onnxruntime"})),
     ("runtime/engines/trt/*.py", frozenset({"tensorrt", "tensorrt_rtx"})),
     ("runtime/engines/device_arrays.py", frozenset({"torch"})),
-    ("runtime/engines/trt/session.py", frozenset({"torch"})),
     ("runtime/image_file.py", frozenset({"pyvips"})),
     ("runtime/image_write.py", frozenset({"pyvips"})),
     ("export/families/*/*.py", frozenset({"diffusers"})),

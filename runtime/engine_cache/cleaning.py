@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from dataclasses import dataclass
@@ -72,12 +73,20 @@ def clean_engines(
     return Cleaned(tuple(removed), tuple(busy))
 
 
+ODD = (errno.ELOOP, errno.EISDIR, errno.EMLINK, errno.ENXIO)  # a link, a folder, a second name, a pipe as the lock
+
+
 def _clean_slot(
     folder: Path, slot: str, files: SlotFiles, here: Here, everything: bool, memory: Verified
 ) -> tuple[list[Removed], list[str]]:
     """What was removed, or who holds the slot."""
     lock = folder / f"{slot}.lock"
-    handle = try_lock(lock)
+    try:
+        handle = try_lock(lock)
+    except OSError as error:
+        if error.errno not in ODD:
+            raise
+        return [], [f"{slot}: its lock {lock.name} cannot be taken ({error.strerror or error})"]
     if handle is None:
         return [], [f"{slot}: held by {holder_of(lock) or 'another process'}"]
     removed = []

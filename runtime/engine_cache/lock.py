@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -55,6 +56,8 @@ def try_lock(path: Path) -> int | None:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # A cleaner may have removed the file between our opening and locking it: then nobody else sees our lock.
             if _is_still(path, handle):
+                if os.fstat(handle).st_nlink != 1:  # what else has that name would be written to
+                    raise OSError(errno.EMLINK, os.strerror(errno.EMLINK), str(path))
                 os.truncate(handle, 0)
                 os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
                 return handle

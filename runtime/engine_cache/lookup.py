@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from lqhq.runtime.engine_cache.key import EngineKey, Here, difference, driver_of, slot_of
+from lqhq.runtime.engine_cache.names import engines_of
 from lqhq.runtime.engine_cache.record import BadRecordError, Record, read_record
 from lqhq.runtime.verified import Verified
 
@@ -41,7 +42,7 @@ def look_up(folder: Path, slot: str, memory: Verified, compare: Callable[[Engine
     except BadRecordError as error:
         return Found(None, str(error), whole=False)
     if record is None:
-        foreign = next(iter(sorted(folder.glob(f"{slot}.*.engine"))), None)
+        foreign = next(iter(engines_of(folder, slot)), None)
         told = "not built yet" if foreign is None else f"no record beside {foreign.name}: foreign"
         return Found(None, told, whole=False)
     fault = compare(record.key)

@@ -13,7 +13,16 @@ from pathlib import Path
 from lqhq.runtime.engine_spec import Flavour
 from lqhq.runtime.errors import EngineError, LimitError
 
-__all__ = ["ENGINES_FOLDER", "FolderFiles", "SlotFiles", "engine_name", "expanded", "read_folder", "write_whole"]
+__all__ = [
+    "ENGINES_FOLDER",
+    "FolderFiles",
+    "SlotFiles",
+    "engine_name",
+    "engines_of",
+    "expanded",
+    "read_folder",
+    "write_whole",
+]
 
 ENGINES_FOLDER = Path("~/.cache/lqhq/engines")
 MAX_FILES = 20_000  # of a folder that is listed; 16 profiles of 100 bundles are far below
@@ -36,6 +45,12 @@ OURS = re.compile(
 def engine_name(slot: str, sha256: str) -> str:
     """An engine's own name, by its content: a new engine never overwrites one that is in use."""
     return f"{slot}.{sha256[:16]}.engine"
+
+
+def engines_of(folder: Path, slot: str) -> list[Path]:
+    """Files in `folder` that are named as engines of `slot`, sorted; what is named otherwise is not ours."""
+    found = ((path, OURS.fullmatch(path.name)) for path in sorted(folder.glob(f"{slot}.*.engine")))
+    return [path for path, match in found if match and match["slot"] == slot]
 
 
 def expanded(folder: Path) -> Path:

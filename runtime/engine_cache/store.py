@@ -21,7 +21,7 @@ import msgspec
 from lqhq.runtime.engine_cache.key import EngineKey, difference, slot_of
 from lqhq.runtime.engine_cache.lock import slot_lock, try_lock
 from lqhq.runtime.engine_cache.lookup import Found, look_up, record_path
-from lqhq.runtime.engine_cache.names import engine_name, expanded, write_whole
+from lqhq.runtime.engine_cache.names import engine_name, engines_of, expanded, write_whole
 from lqhq.runtime.engine_cache.record import BadRecordError, Built, Record, read_record
 from lqhq.runtime.errors import EngineError
 from lqhq.runtime.verified import CACHE_FILE, Verified
@@ -122,7 +122,7 @@ def confirm(engine: CachedEngine) -> None:
         folder = engine.path.parent
         with contextlib.suppress(OSError):
             (folder / f"{slot}.old.json").unlink(missing_ok=True)
-            for path in folder.glob(f"{slot}.*.engine"):
+            for path in engines_of(folder, slot):
                 if path.name != engine.record.file and not path.is_symlink():
                     path.unlink()
 

@@ -1,4 +1,4 @@
-"""Arrays that live where an engine computes: torch tensors. The only place, beside TensorRT's session, to import torch.
+"""Arrays that live where an engine computes: torch tensors. The only place to import torch.
 
 Torch is imported when a device array is first made; whoever never asks for one never needs it.
 """

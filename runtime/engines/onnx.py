@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
+from lqhq.runtime.engine_spec import Profile
 from lqhq.runtime.engines import cuda_provider
 from lqhq.runtime.engines.device_arrays import from_dlpack, holds_tensor, import_torch, wait_for
 from lqhq.runtime.engines.feed_check import check_feed
@@ -89,6 +90,11 @@ class OnnxSession:
     def largest(self) -> None:
         """Any size."""
         return None
+
+    @property
+    def profiles(self) -> tuple[Profile, ...]:
+        """Any shape."""
+        return ()
 
     def run(self, feed: Feed) -> Fetch:
         """`feed` and the result are by the graph's own names; float32. See `Session` for devices."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lqhq.runtime import autotile
 from lqhq.runtime.autotile import choose_tiles, default_budget
 from lqhq.runtime.bundle import open_bundle
+from lqhq.runtime.engine_spec import Profile, Range
 from lqhq.runtime.errors import LimitError, OptionError
 from lqhq.runtime.geometry import Size
 from lqhq.runtime.manifest import Manifest, Memory, Reduction, TileHints
@@ -44,6 +45,7 @@ def choose(
     depth=0,
     held=0,
     limits=None,
+    profiles=None,
 ):
     return choose_tiles(
         manifest,
@@ -56,6 +58,7 @@ def choose(
         held_bytes=held,
         budget_bytes=budget,
         limits=limits,
+        profiles=profiles,
     )
 
 
@@ -256,6 +259,29 @@ def test_an_engine_that_is_too_small_for_the_overlap_is_said(manifest):
         choose(manifest, Size(200, 200), overlap=16, limits={"denoise": 12})
     with pytest.raises(OptionError, match="one that takes 8 x 8"):
         choose(manifest, Size(200, 200), limits={"denoise": 4})
+
+
+def fixed(*sides: int) -> Profile:
+    """For tiles of that height and width alone, in batches of one to four."""
+    height, width = (Range(side, side, side) for side in sides)
+    return Profile(batch=Range(1, 1, 4), height=height, width=width)
+
+
+def test_tiles_are_of_shapes_that_the_engine_was_built_for(manifest):
+    """Shrunk to what covers the canvas evenly where a profile takes that, else as large as was built."""
+    canvas, told = Size(76, 152), {"limits": {"denoise": 64}}
+    assert choose(manifest, canvas, **told).plan.tile != Size(64, 64)
+    exact = choose(manifest, canvas, **told, profiles={"denoise": (fixed(64, 64),)})
+    assert exact.plan.tile == Size(64, 64)
+    ranged = Profile(batch=Range(1, 1, 1), height=Range(8, 64, 64), width=Range(8, 64, 64))
+    both = choose(manifest, canvas, **told, profiles={"denoise": (fixed(64, 64), ranged)})
+    assert both.plan.tile == choose(manifest, canvas, **told).plan.tile
+    with pytest.raises(
+        OptionError, match=r"tile of denoise: found 40x64, on a canvas of 40 x 152; expected one of 64x64"
+    ):
+        choose(manifest, Size(40, 152), **told, profiles={"denoise": (fixed(64, 64),)})
+    with pytest.raises(OptionError, match=r"tile of denoise: found 48x48"):
+        choose(manifest, canvas, tile=48, **told, profiles={"denoise": (fixed(64, 64),)})
 
 
 def test_the_reduction_stays_within_its_own_engine(guided_bundle):

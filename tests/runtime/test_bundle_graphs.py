@@ -15,6 +15,8 @@ from onnx import TensorProto, helper
 from lqhq.runtime.bundle import file_records, open_bundle
 from lqhq.runtime.errors import BundleError
 from lqhq.runtime.manifest import Manifest, Tensor, manifest_from_json, manifest_to_json
+from lqhq.runtime.onnx_file import read_onnx
+from lqhq.runtime.precision import Plan
 
 Build = Callable[..., Path]
 GRAPH = "graphs/denoise.fp32.onnx"
@@ -167,3 +169,15 @@ def test_a_planted_fault_in_the_graph_is_seen_only_here(tiny_bundle: Build) -> N
 def test_a_graph_that_is_no_denoise_role_is_refused_on_opening(tiny_bundle: Build, change: Any) -> None:
     with pytest.raises(BundleError, match=r"graphs\.denoise\.fp32: found inputs"):
         open_bundle(declare(tiny_bundle(), change), verified=None)
+
+
+def test_a_graph_of_other_types_than_its_plan_is_refused(tiny_bundle: Build) -> None:
+    """A float32 graph under the name of a half one, its digest made right."""
+    folder = tiny_bundle()
+    weights = read_onnx(folder / GRAPH).weights
+    assert weights.keys() == {"float32"}
+    declare(folder, lambda graph: {"plan": Plan(weights=weights, layers={})})
+    open_bundle(folder, verified=None)
+    declare(folder, lambda graph: {"plan": Plan(weights={"float16": weights["float32"] // 2}, layers={})})
+    with pytest.raises(BundleError, match=r"denoise\.fp32\.plan\.weights: found {'float32': \d+} bytes in the file"):
+        open_bundle(folder, verified=None)

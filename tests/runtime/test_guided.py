@@ -186,7 +186,7 @@ def test_a_prior_is_refused_where_there_is_none(tiny_bundle: Build):
 @pytest.mark.parametrize("role", ["reduce", "encode", "decode"])
 def test_a_graph_that_gives_something_else_is_an_error(guided_bundle: Build, role):
     class Wrong:
-        largest = None
+        largest, profiles = None, ()
 
         def run(self, feed):
             return {"other": np.zeros((1, 3), np.float32)}
@@ -218,7 +218,7 @@ def test_a_wrong_reduction_is_seen(guided_bundle: Build, monkeypatch, fault):
 class OnDevice:
     """Keeps what it was told to keep as tensors, as an engine on a GPU does; counts what comes back to it."""
 
-    largest = None
+    largest, profiles = None, ()
 
     def __init__(self, session, keep) -> None:
         self._session, self.keep, self.tensors = session, keep, 0

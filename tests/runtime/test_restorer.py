@@ -228,7 +228,7 @@ def test_a_tile_may_be_a_numpy_integer(restorer):
 class Limited:
     """A session of an engine that was built for tiles of at most `largest`."""
 
-    largest = 32
+    largest, profiles = 32, ()
 
     def __init__(self, session) -> None:
         self._session = session

@@ -13,6 +13,7 @@ import pytest
 from lqhq.runtime.bundle import Bundle, file_records, open_bundle, read_manifest, write_manifest
 from lqhq.runtime.engines.onnx import OnnxSession
 from lqhq.runtime.errors import BundleError, OptionError
+from lqhq.runtime.onnx_file import read_onnx
 from lqhq.runtime.precision import EMULATED, HEADROOM_DB, Plan
 from lqhq.runtime.restorer import Restorer
 from lqhq.runtime.selfcheck import replay
@@ -196,7 +197,8 @@ def as_half(folder: Path, *, psnr: float | None = 60.0, plan: bool = True) -> Bu
     bundle = open_bundle(folder)
     exact = bundle.manifest.graphs["denoise"]["fp32"]
     shutil.copy(folder / exact.file, folder / "graphs" / "denoise.fp16.onnx")
-    made = Plan(weights={"float16": 1}, layers={}, psnr=psnr) if plan else None
+    weights: Any = read_onnx(folder / exact.file).weights
+    made = Plan(weights=weights, layers={}, psnr=psnr) if plan else None
     half = msgspec.structs.replace(exact, file="graphs/denoise.fp16.onnx", plan=made)
     graphs = {"denoise": {"fp32": exact, "fp16": half}}
     write_manifest(folder, msgspec.structs.replace(bundle.manifest, graphs=graphs, files=file_records(folder)))

@@ -35,7 +35,7 @@ def add_build_flags(parser: argparse._ActionsContainer) -> None:
         default=[],
         help="shapes to build for, such as 256x256@1-4; may be repeated (default: the bundle's preferred tiles)",
     )
-    add("--cache", metavar="DIR", type=Path, default=Path(CACHE), help=f"where engines are kept (default: {CACHE})")
+    add("--cache", metavar="DIR", type=Path, help=f"where engines are kept (default: {CACHE})")
 
 
 def require_builder(args: argparse.Namespace) -> None:
@@ -46,7 +46,11 @@ def require_builder(args: argparse.Namespace) -> None:
     build_targets(load_flavour(args.engine), _targets(args.target))
     for text in args.profile:
         parse_profile(text)
-    _check_writable(args.cache)
+    _check_writable(_folder(args))
+
+
+def _folder(args: argparse.Namespace) -> Path:
+    return Path(CACHE) if args.cache is None else args.cache
 
 
 def build_engines(bundle: Bundle, args: argparse.Namespace, *, precision: str, role: str | None = None) -> None:
@@ -61,7 +65,8 @@ def build_engines(bundle: Bundle, args: argparse.Namespace, *, precision: str, r
 
     graphs = {name: bundle.graph(name, precision) for name in _roles(bundle, role)}
     specs = {name: _spec(args, bundle, name) for name in graphs}
-    _check_writable(args.cache)
+    folder = _folder(args)
+    _check_writable(folder)
     here, line = this_machine([args.engine]), BuildLine(sys.stderr)
 
     def say(text: str) -> None:
@@ -70,7 +75,7 @@ def build_engines(bundle: Bundle, args: argparse.Namespace, *, precision: str, r
 
     for name, spec in specs.items():
         line.what = f"{bundle.manifest.name} {name} {precision}"
-        build = partial(engine_for, graphs[name], spec, here, folder=args.cache, say=say, progress=line.update)
+        build = partial(engine_for, graphs[name], spec, here, folder=folder, say=say, progress=line.update)
         try:
             engine = run_stoppable(build)
         finally:
@@ -113,21 +118,18 @@ def _roles(bundle: Bundle, asked: str | None) -> list[Role]:
 
 def _spec(args: argparse.Namespace, bundle: Bundle, role: Role) -> EngineSpec:
     """What is asked for of one role; a graph of vectors takes the batches alone of given profiles."""
-    from lqhq.runtime.engine_spec import EngineSpec, Profile, Range
+    from lqhq.runtime.engine_spec import EngineSpec
     from lqhq.runtime.errors import OptionError
-    from lqhq.runtime.profiles import check_profiles, default_profiles, parse_profile, takes_image
+    from lqhq.runtime.profiles import check_profiles, parse_profile
+    from lqhq.runtime.restorer import engine_profiles
 
     if len(args.profile) > MAX_PROFILES:
         raise OptionError(
             "--profile", found=f"{len(args.profile)}", expected=f"at most {MAX_PROFILES}", mend="Give fewer of them."
         )
     manifest = bundle.manifest
-    profiles: tuple[Profile, ...] = tuple(parse_profile(text) for text in args.profile)
-    if not profiles:
-        profiles = default_profiles(manifest, role)
-    elif not takes_image(manifest.graphs[role]["fp32"].inputs):
-        one = Range(1, 1, 1)
-        profiles = tuple(dict.fromkeys(Profile(batch=each.batch, height=one, width=one) for each in profiles))
+    asked: tuple[Profile, ...] = tuple(parse_profile(text) for text in args.profile)
+    profiles = engine_profiles(manifest, role, args.engine, asked)
     check_profiles(profiles, manifest, role)
     return EngineSpec(flavour=args.engine, targets=_targets(args.target), profiles=profiles)
 

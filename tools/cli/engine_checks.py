@@ -21,10 +21,6 @@ __all__ = ["cuda_check", "engine_checks", "flavour_check", "gpu_check"]
 
 NO_GPU = "Needs an NVIDIA GPU and its driver; in a container, start it with --gpus all."
 NEW_TORCH = "pip install --force-reinstall torch"  # from the plain index, whose build has CUDA
-TITLES: dict[Flavour, tuple[str, str]] = {
-    "tensorrt": ("TensorRT", "pip install '.[tensorrt]' --extra-index-url https://pypi.nvidia.com"),
-    "tensorrt-rtx": ("TensorRT-RTX", "pip install '.[rtx]'"),
-}
 
 
 def engine_checks() -> list[Check]:
@@ -85,9 +81,9 @@ def run_on_cuda() -> str | None:
 
 def flavour_check(name: Flavour, nvidia: Nvidia, load: Callable[[Flavour], Any] | None = None) -> Check:
     """TensorRT or TensorRT-RTX: usable, or for building only, or not. Nothing is built or run for it."""
-    from lqhq.runtime.engines.trt.flavour import load_flavour, refusal
+    from lqhq.runtime.engines.trt.flavour import MODULES, load_flavour, refusal
 
-    line, (title, install) = f"engine {name}", TITLES[name]
+    line, (_, title, install) = f"engine {name}", MODULES[name]
     rtx = name == "tensorrt-rtx"
     gpu = nvidia.gpus[0] if nvidia.gpus else None
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lqhq.runtime.engines import ENGINES
+from lqhq.runtime.errors import OptionError
 from lqhq.runtime.precision import PRECISIONS
 
 __all__ = ["add_engine_flags", "add_precision_flag", "engine_options"]
@@ -36,6 +37,14 @@ def engine_options(args: argparse.Namespace) -> dict[str, Any]:
     """The flags as arguments of `Restorer.open` and of `replay`. Raises `OptionError`."""
     from lqhq.runtime.profiles import parse_profile
 
+    unused = {"--profile": args.profile, "--cache": args.cache}
+    if args.engine == "onnx" and (given := [flag for flag, value in unused.items() if value]):
+        raise OptionError(
+            given[0],
+            found="engine onnx, which is not built",
+            expected="a TensorRT engine",
+            mend="Give --engine tensorrt-rtx or tensorrt, or leave it out.",
+        )
     return {
         "engine": args.engine,
         "device": args.device,

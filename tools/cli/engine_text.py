@@ -24,9 +24,12 @@ HEAD = ("bundle", "role", "precision", "engine", "for", "profiles", "size", "age
 STEPS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
-def engine_table(listed: Sequence[ListedEngine], now: datetime) -> list[str]:
-    """One line per engine below a head; an engine whose record cannot be read has its name and the reason."""
-    return aligned([HEAD, *(_row(one, now) for one in listed)])
+def engine_table(listed: Sequence[ListedEngine], now: datetime, *, gpu: bool) -> list[str]:
+    """One line per engine below a head; an engine whose record cannot be read has its name and the reason.
+
+    gpu: whether there is one here to run them.
+    """
+    return aligned([HEAD, *(_row(one, now, gpu) for one in listed)])
 
 
 def engine_lines(bundle: Bundle, folder: Path, here: Here | None = None) -> list[str]:
@@ -42,7 +45,11 @@ def engine_lines(bundle: Bundle, folder: Path, here: Here | None = None) -> list
     except LqhqError as error:
         return [f"  {clean(str(error))}"]
     found = [one for one in listed if one.record is not None and one.record.key.graph in digests]
-    return engine_table(found, datetime.now(UTC)) if found else ["  none built here; `lqhq engines build` builds them"]
+    return (
+        engine_table(found, datetime.now(UTC), gpu=here.gpu is not None)
+        if found
+        else ["  none built here; `lqhq engines build` builds them"]
+    )
 
 
 def engine_record(one: ListedEngine) -> dict[str, Any]:
@@ -73,8 +80,8 @@ def age_text(seconds: float) -> str:
     return f"{max(0, int(seconds))} s"
 
 
-def _row(one: ListedEngine, now: datetime) -> tuple[str, ...]:
-    verdict = "usable" if one.fault is None else clean(one.fault)
+def _row(one: ListedEngine, now: datetime, gpu: bool) -> tuple[str, ...]:
+    verdict = ("usable" if gpu else "whole; no GPU here") if one.fault is None else clean(one.fault)
     if one.record is None:
         return (clean(one.slot), "-", "-", "-", "-", "-", size_text(one.bytes), "-", "-", verdict)
     key = one.record.key

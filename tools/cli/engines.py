@@ -64,13 +64,14 @@ def _list(args: argparse.Namespace) -> int:
     from lqhq.runtime.engine_cache.listing import list_engines
     from lqhq.tools.cli.engine_text import engine_record, engine_table
 
-    listed = list_engines(args.cache, _here(args.cache))
+    here = _here(args.cache)
+    listed = list_engines(args.cache, here)
     if args.json:
         print(json.dumps([engine_record(one) for one in listed], indent=1))
     elif not listed:
         print(f"no engines in {args.cache}")
     else:
-        print("\n".join(engine_table(listed, datetime.now(UTC))))
+        print("\n".join(engine_table(listed, datetime.now(UTC), gpu=here.gpu is not None)))
     return 0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lqhq.runtime.bundle import open_bundle
-from lqhq.runtime.errors import OptionError
+from lqhq.runtime.errors import LqhqError, OptionError
 from lqhq.runtime.precision import LEAST_PSNR, PRECISIONS, Precision
 from lqhq.tools.cli.build_engines import FLAVOURS, add_build_flags, build_engines, require_builder
 from lqhq.tools.cli.model_flags import (
@@ -84,7 +84,7 @@ def _precisions(text: str) -> tuple[Precision, ...]:
 def _refuse_unused(args: argparse.Namespace) -> None:
     """Options that would do nothing are errors."""
     if args.engine is None:
-        for flag, value in {"--target": args.target, "--profile": args.profile}.items():
+        for flag, value in {"--target": args.target, "--profile": args.profile, "--cache": args.cache}.items():
             if value:
                 raise OptionError(flag, found="no --engine", expected="it with --engine", mend="Give both or neither.")
     if any(precision != "fp32" for precision in args.precision):
@@ -145,6 +145,10 @@ def main(args: argparse.Namespace) -> int:
         return 1
     if args.engine:
         bundle = open_bundle(path)
-        for precision in args.precision:
-            build_engines(bundle, args, precision=precision)
+        try:
+            for precision in args.precision:
+                build_engines(bundle, args, precision=precision)
+        except LqhqError:
+            print(f"{path} is written, and whole; its engines are not all built:", flush=True)
+            raise
     return 0

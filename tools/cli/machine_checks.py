@@ -24,6 +24,7 @@ TESTED = ((3, 11), (3, 12))
 LITTLE_MEMORY = 512 << 20  # bytes; Python, the engine and a small tile of the demo network take most of it
 ONNX_CPU = "engine onnx cpu"
 AGAIN = "Install lqhq again: pip install --force-reinstall --no-deps . in its folder"
+NVIDIA = "--extra-index-url https://pypi.nvidia.com"  # TensorRT's libraries are not on the plain index
 CPU_TORCH = "--extra-index-url https://download.pytorch.org/whl/cpu"  # or pip fetches gigabytes of CUDA
 
 
@@ -167,7 +168,7 @@ def extra_checks() -> list[Check]:
     checks = []
     for extra, packages in declared_extras().items():
         wrong = [package for package in packages if not package.fits]
-        mend = f"pip install '.[{extra}]'"
+        mend = f"pip install '.[{extra}]'" + (f" {NVIDIA}" if extra == "tensorrt" else "")
         if any(package.name == "torch" for package in wrong):
             mend += f" {CPU_TORCH}   (without that address for CUDA)"
         found = ", ".join(package.text for package in wrong or packages)

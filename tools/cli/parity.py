@@ -61,6 +61,10 @@ def main(args: argparse.Namespace) -> int:
     bundle = open_bundle(args.bundle)
     _refuse_unused(args)
     if args.bisect_precision:
+        if not args.output.parent.is_dir() or args.output.is_dir():
+            raise OptionError(
+                f"-o {args.output}", found="no place for a file", expected="a file", mend="Name one in a folder."
+            )
         return _bisect(args, bundle)
     if args.checkpoint is None:
         say = partial(print, file=sys.stderr)
@@ -115,7 +119,10 @@ def _refuse_unused(args: argparse.Namespace) -> None:
         for flag, value in options.items():
             if value and not there:
                 raise OptionError(
-                    flag, found="it alone", expected=f"it with {expected}", mend="Give both, or leave it out."
+                    flag,
+                    found="it beside what does not use it" if expected.startswith("no ") else "it alone",
+                    expected=expected if expected.startswith("no ") else f"it with {expected}",
+                    mend="Leave one of the two out." if expected.startswith("no ") else "Give both, or leave it out.",
                 )
 
 

@@ -149,10 +149,10 @@ def _configure(order: _Order, builder: Any) -> Any:
     for profile in order.profiles:
         _add_profile(order, builder, config, profile)
     if flavour.name == "tensorrt":
-        cache = config.create_timing_cache(order.timing_cache or b"")
-        if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
-            mend = "Delete the timing cache: it is of another GPU or version."
-            raise _failed(order.graph, flavour.words.said(), "a timing cache of this GPU and version", mend)
+        # One of another GPU or version is refused; then the build times everything anew.
+        caches = (config.create_timing_cache(learnt) for learnt in (order.timing_cache or b"", b""))
+        if not any(one is not None and config.set_timing_cache(one, ignore_mismatch=False) for one in caches):
+            raise _failed(order.graph, flavour.words.said(), "to take an empty timing cache", "See `lqhq doctor`.")
     return config
 
 
@@ -181,7 +181,10 @@ def _inspected(order: _Order, data: memoryview) -> Built | None:
     if engine is None:
         mend = "The builder and the driver do not fit; see `lqhq doctor`."
         raise _failed(order.graph, flavour.words.said(), f"an engine that {gpus[0]} opens", mend)
-    return inspect_engine(engine, flavour.module)
+    try:
+        return inspect_engine(engine, flavour.module)
+    except EngineError:  # a report that cannot be read is no fault of the engine: its state stays `partly`
+        return None
 
 
 def _learnt(config: Any) -> bytes:

@@ -19,12 +19,12 @@ from lqhq.runtime.engines.trt.log import Words, make_logger
 from lqhq.runtime.errors import EngineError
 from lqhq.runtime.nvidia import Nvidia, find_nvidia
 
-__all__ = ["LoadedFlavour", "build_targets", "load_flavour", "refusal"]
+__all__ = ["MODULES", "LoadedFlavour", "build_targets", "load_flavour", "refusal"]
 
 MODULES: dict[Flavour, tuple[str, str, str]] = {
-    "tensorrt": ("tensorrt", "TensorRT", "tensorrt"),
-    "tensorrt-rtx": ("tensorrt_rtx", "TensorRT-RTX", "rtx"),
-}  # the module, what people call it, the extra that installs it
+    "tensorrt": ("tensorrt", "TensorRT", "pip install '.[tensorrt]' --extra-index-url https://pypi.nvidia.com"),
+    "tensorrt-rtx": ("tensorrt_rtx", "TensorRT-RTX", "pip install '.[rtx]'"),
+}  # the module, what people call it, the command that installs it
 OLDEST = {"tensorrt": 10, "tensorrt-rtx": 1}  # before TensorRT 10 a network could not be strongly typed
 MEMBER = re.compile(r"SM[0-9]{2,3}")
 HOPPER = "TensorRT-RTX has no Hopper target; use engine tensorrt or onnx"
@@ -61,20 +61,19 @@ class LoadedFlavour:
 @cache
 def load_flavour(name: Flavour) -> LoadedFlavour:
     """Import a flavour, once. Raises `EngineError` where it is not installed, broken or too old."""
-    where, title, extra = MODULES[name]
-    install = f"Install it: pip install 'lqhq[{extra}]'."
+    where, title, install = MODULES[name]
     try:
         module = import_module(where)
     except ModuleNotFoundError as error:
         found = "not installed" if error.name == where else f"a broken installation: {error}"
-        raise _unusable(name, title, found, install) from error
+        raise _unusable(name, title, found, f"Install it, in lqhq's source folder: {install}") from error
     # Bindings without their libraries: ctypes says OSError, the bindings' own loading ImportError.
     except (ImportError, OSError) as error:
-        again = f"Remove the packages of {title}, then install it again: pip install 'lqhq[{extra}]'."
+        again = f"Remove the packages of {title}, then install it again, in lqhq's source folder: {install}"
         raise _unusable(name, title, f"a broken installation: {_line(error)}", again) from error
     version = str(getattr(module, "__version__", "0"))
     if not version.split(".")[0].isdecimal() or int(version.split(".")[0]) < OLDEST[name]:
-        raise _unusable(name, title, f"version {version}", f"Update it: pip install -U 'lqhq[{extra}]'.")
+        raise _unusable(name, title, f"version {version}", f"Update it, in lqhq's source folder: {install} -U")
     words = Words()
     logger = make_logger(module, words)
     return LoadedFlavour(

@@ -118,6 +118,10 @@ class TrtSession:
     def largest(self) -> int | None:
         return largest_side(self._setup.profiles)
 
+    @property
+    def profiles(self) -> tuple[Profile, ...]:
+        return self._setup.profiles
+
     def run(self, feed: Feed) -> Fetch:
         """As `Session` says. Raises `EngineError` also for a shape that no profile takes."""
         if self._opened is None:

@@ -41,7 +41,7 @@ def made(folder: Path, flavour: str = "tensorrt-rtx", targets: tuple[str, ...] =
 def test_a_row_for_each(tmp_path: Path) -> None:
     listed = [made(tmp_path), made(tmp_path, "tensorrt", ())]
     assert listed[0].record is not None
-    lines = engine_table(listed, listed[0].record.built + timedelta(hours=5))
+    lines = engine_table(listed, listed[0].record.built + timedelta(hours=5), gpu=True)
     assert lines[0].split() == [
         "bundle",
         "role",
@@ -63,7 +63,7 @@ def test_a_row_for_each(tmp_path: Path) -> None:
 def test_what_cannot_be_read_has_its_reason() -> None:
     slot = "demo.denoise.fp32.tensorrt.0123456789abcdef"
     bad = ListedEngine(slot=slot, bundle="demo", record=None, bytes=5, fault="damaged\x1b[2J")
-    line = engine_table([bad], datetime.now(UTC))[1]
+    line = engine_table([bad], datetime.now(UTC), gpu=False)[1]
     assert slot in line
     assert line.endswith("damaged?[2J")
     assert engine_record(bad)["usable"] is False

@@ -57,7 +57,7 @@ def test_build_list_ready_truncated_clean(tmp_path, capfd):
     listed = capfd.readouterr().out.splitlines()
     assert len(listed) == 2
     assert "64x64@1" in listed[1]
-    assert listed[1].endswith("usable")
+    assert listed[1].endswith("whole; no GPU here")
     size = engine.stat().st_size
     engine.write_bytes(engine.read_bytes()[:1000])
     assert run(["engines", "list", "--json", "--cache", str(tmp_path)]) == 0

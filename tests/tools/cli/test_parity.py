@@ -152,10 +152,10 @@ def test_the_bundle_and_the_same_weights_in_another_file_agree(made, tmp_path, c
         ),
         (
             ["--checkpoint", "CKPT", "--engine", "tensorrt"],
-            "--engine: found it alone; expected it with no --checkpoint",
+            "--engine: found it beside what does not use it; expected no --checkpoint",
         ),
-        (["--checkpoint", "CKPT", "--device", "cuda"], "--device: found it alone"),
-        (["--checkpoint", "CKPT", "--cache", "c"], "--cache: found it alone"),
+        (["--checkpoint", "CKPT", "--device", "cuda"], "--device: found it beside"),
+        (["--checkpoint", "CKPT", "--cache", "c"], "--cache: found it beside"),
         (["--checkpoint", "CKPT", "--least-psnr", "40"], "expected it with a half --precision"),
         (["--checkpoint", "CKPT", "--least-psnr", "0"], "expected it with a half --precision"),
         (["--precision", "bf16"], "precision: found 'bf16'; expected one of"),

@@ -48,7 +48,7 @@ def test_rtx_names_its_targets_from_its_own_members(rtx: f.LoadedFlavour) -> Non
 
 def test_a_flavour_that_is_absent_says_how_to_install_it(fake: Callable[[str], None]) -> None:
     fake("raise ModuleNotFoundError('No module named tensorrt', name='tensorrt')")
-    with pytest.raises(EngineError, match=r"not installed.*pip install 'lqhq\[tensorrt\]'"):
+    with pytest.raises(EngineError, match=r"not installed.*pip install '\.\[tensorrt\]' --extra-index-url"):
         f.load_flavour("tensorrt")
 
 
