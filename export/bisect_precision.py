@@ -1,8 +1,9 @@
 """Finds a smallest set of modules that must stay in float32 for a half-precision bundle to reach a PSNR.
 
 The search goes down the tree of modules: a module that must stay is replaced by those of its parts that must. What is
-left is minimal: without any one of it, the bound is missed. Polygraphy's `debug precision` does this by builder flags,
-which mean nothing to strongly typed networks; here the islands are in the module, so every engine has them.
+left is minimal: without any one of it, what is asked of the role is missed. Polygraphy's `debug precision` does this by
+builder flags, which mean nothing to strongly typed networks; here the islands are in the module, so every engine has
+them.
 """
 
 from __future__ import annotations
