@@ -25,8 +25,16 @@ from lqhq.export.half_arithmetic import HalfArithmetic
 from lqhq.export.half_settings import IslandPlan
 from lqhq.export.reference import draw_noise, reference_image
 from lqhq.export.torch_session import TorchSession
-from lqhq.export.validate import SEED, WHOLE, Photo, centre, check_photos
-from lqhq.export.validate_half import EXTREME, EXTREME_DB, MOST_DB, PHOTO_SIDE, default_images, largest_allowed
+from lqhq.export.validate import SEED, WHOLE, Photo, check_photos
+from lqhq.export.validate_half import (
+    EXTREME,
+    EXTREME_DB,
+    MOST_DB,
+    PHOTO_SIDE,
+    default_images,
+    fair_photos,
+    largest_allowed,
+)
 from lqhq.runtime.bundle import Bundle
 from lqhq.runtime.errors import CheckpointError, EngineError
 from lqhq.runtime.geometry import Size
@@ -214,7 +222,7 @@ class _Trial:
         self._recipe, self._bundle, self._precision = recipe, bundle, precision
         height, width = (-(-(recipe.tiles.smallest + extra) // recipe.factor) for extra in EXTREME)
         mask = synthetic_mask(height, width) if recipe.masked else None
-        self._samples = [self._sample(centre(photo, side // recipe.factor), 0.0) for photo in photos.values()]
+        self._samples = [self._sample(photo, 0.0) for photo in fair_photos(recipe, photos, side).values()]
         self._samples += [
             self._sample(Photo(image, mask), EXTREME_DB) for image in extreme_images(height, width).values()
         ]

@@ -21,7 +21,7 @@ from lqhq.export.family import Arrays, Recipe, RoleGraph
 from lqhq.export.reference import reference_image, reference_outputs
 from lqhq.runtime.parity import FINISHED, FORWARD, MOST_CHANGED, MOST_FORWARD, TRAJECTORY, Tolerance
 
-__all__ = ["forward_bound", "tolerances"]
+__all__ = ["JITTER", "forward_bound", "tolerances"]
 
 WEIGHT_JITTER = 5e-7  # relative, four units in the last place of float32: what sums in another order come to
 JITTER = 2e-6  # of every prediction, about what two right engines differ by

@@ -23,6 +23,7 @@ from lqhq.export.goldens import role_cases, synthetic_image, synthetic_mask
 from lqhq.export.half import DTYPES
 from lqhq.export.half_arithmetic import HalfArithmetic
 from lqhq.export.reference import draw_noise, reference_image, reference_outputs
+from lqhq.export.sensitivity import JITTER
 from lqhq.export.torch_session import TorchSession
 from lqhq.export.validate import SEED, WHOLE, Photo, centre, check_photos, planes, sizes
 from lqhq.runtime.bundle import Bundle
@@ -30,7 +31,7 @@ from lqhq.runtime.errors import EngineError
 from lqhq.runtime.geometry import Size
 from lqhq.runtime.machine import cpu_count
 from lqhq.runtime.manifest import Role
-from lqhq.runtime.parity import Case, Measure, Report, Tolerance, compare
+from lqhq.runtime.parity import Case, Measure, Report, Tolerance, compare, measure
 from lqhq.runtime.precision import EMULATED, HEADROOM_DB, LEAST_PSNR, Precision
 from lqhq.runtime.restorer import Restorer
 from lqhq.runtime.selfcheck import compare_outputs
@@ -43,11 +44,14 @@ __all__ = [
     "PHOTO_SIDE",
     "HalfReport",
     "default_images",
+    "fair_photos",
     "largest_allowed",
     "validate_half",
 ]
 
 PHOTO_SIDE = 256  # of a photo, in network pixels
+LEAST_SIDE = 32  # that a photo is cut to
+REPEATED_DB = 80.0  # two runs in float32 must come as near, or a photo tells nothing of half precision
 EXTREME = (24, 32)  # sides of extreme images, in network pixels beyond the smallest
 EXTREME_DB = 20.0  # less than of photos is asked of them: a flat image divides rounding by next to nothing
 RANGE_SHARE = 0.25  # of the type's largest number that a tensor may reach on photos; other photos are harsher
@@ -119,9 +123,8 @@ def validate_half(
                 cases += _image(runs, f"{height}x{width}", photo, schedule, least)
         for one in watched.values():
             one.largest.clear()
-        for name, photo in (photos or default_images(recipe)).items():
-            part = centre(photo, PHOTO_SIDE // recipe.factor)
-            cases += _image(runs, name, part, recipe.default_schedule, least)
+        for name, photo in fair_photos(recipe, photos or default_images(recipe), PHOTO_SIDE).items():
+            cases += _image(runs, name, photo, recipe.default_schedule, least)
         largest = {role: max(one.largest.values(), default=0.0) for role, one in watched.items()}
         cases += _ranges(runs, largest_allowed(precision))
         cases += _extremes(runs, least - EXTREME_DB)
@@ -139,6 +142,34 @@ def default_images(recipe: Recipe) -> dict[str, Photo]:
         name: Photo(image, synthetic_mask(*image.shape[:2]) if recipe.masked else None)
         for name, image in default_photos().items()
     }
+
+
+def fair_photos(recipe: Recipe, photos: Mapping[str, Photo], side: int) -> dict[str, Photo]:
+    """The middle of each photo, of at most `side` network pixels, by its name and size.
+
+    Samplers of several steps may enlarge errors, and more so on larger images: there two runs in float32 differ as much
+    as half precision could. So a cutting is halved while float32, moved by a rounding, does not come back to itself.
+    """
+    parts = {}
+    for name, photo in photos.items():
+        length = side
+        part = centre(photo, length // recipe.factor)
+        while length // 2 >= max(LEAST_SIDE, recipe.tiles.smallest) and not _repeats(recipe, part):
+            length //= 2
+            part = centre(photo, length // recipe.factor)
+        parts[f"{name} {part.image.shape[0]}x{part.image.shape[1]}"] = part
+    return parts
+
+
+def _repeats(recipe: Recipe, photo: Photo) -> bool:
+    schedule, image = recipe.default_schedule, photo.image
+    noise = draw_noise(recipe, schedule, Size(*(side * recipe.factor for side in image.shape[:2])), SEED)
+    exact, moved = (
+        reference_image(recipe, image, mask=photo.mask, schedule=schedule, noise=noise, jitter=jitter).unit
+        for jitter in (0.0, JITTER)
+    )
+    psnr = measure(moved, exact, peak=1.0).psnr
+    return psnr is None or psnr >= REPEATED_DB
 
 
 def largest_allowed(precision: Precision) -> float:

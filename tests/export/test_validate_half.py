@@ -12,12 +12,14 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
+from lqhq.export import validate_half as validate_half_module
 from lqhq.export.families import FAMILIES
+from lqhq.export.goldens import synthetic_image
 from lqhq.export.half import at_precision
 from lqhq.export.load import load_model
 from lqhq.export.trace import trace
 from lqhq.export.validate import Photo
-from lqhq.export.validate_half import default_images, largest_allowed, validate_half
+from lqhq.export.validate_half import default_images, fair_photos, largest_allowed, validate_half
 from lqhq.runtime.bundle import Bundle, open_bundle
 from lqhq.runtime.errors import OptionError
 from lqhq.runtime.precision import EMULATED, LEAST_PSNR
@@ -58,7 +60,7 @@ def test_it_passes_on_what_was_exported(film_half, precision):
     assert (report.precision, report.how) == (precision, EMULATED)
     assert report.table().splitlines()[-1].endswith(f"({precision}, {EMULATED})")
     images = [case for case in report.cases if case.what == "image"]
-    assert {case.case for case in images} >= {"photo.png, fast"}
+    assert {case.case for case in images} >= {"photo.png 24x20, fast"}
     assert all((case.tolerance, case.unit) == (LEAST_PSNR[precision], "dB") for case in images)
     extremes = {case.case.split()[0] for case in report.cases if case.what == "extreme image"}
     assert extremes == {"black", "white", "saturated", "board"}
@@ -224,3 +226,14 @@ def test_the_role_s_psnr_is_the_worst_of_engine_and_pytorch(film_half, changed):
     sound = compared(recipe, bundle).psnr["denoise"]
     worse = compared(recipe, changed(lambda bias: bias + np.float16(0.02), "tail.bias")).psnr["denoise"]
     assert worse < sound - 6
+
+
+def test_photos_are_cut_to_what_float32_itself_repeats(film_half, monkeypatch):
+    """A network that enlarges rounding until nothing comes back tells nothing of half precision there."""
+    recipe, _ = film_half
+    photos = {"a.png": Photo(synthetic_image(100, 120, 5))}
+    (whole,) = fair_photos(recipe, photos, 64 * recipe.factor).items()
+    assert (whole[0], whole[1].image.shape) == ("a.png 64x64", (64, 64, 3))
+    monkeypatch.setattr(validate_half_module, "REPEATED_DB", 1000.0)  # which no network does
+    (cut,) = fair_photos(recipe, photos, 64 * recipe.factor).values()
+    assert max(cut.image.shape[:2]) * recipe.factor == validate_half_module.LEAST_SIDE
