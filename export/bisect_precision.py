@@ -23,7 +23,7 @@ from lqhq.export.goldens import synthetic_mask
 from lqhq.export.half import DTYPES, halved
 from lqhq.export.half_arithmetic import HalfArithmetic
 from lqhq.export.half_settings import IslandPlan
-from lqhq.export.reference import draw_noise, reference_image
+from lqhq.export.reference import image_noise, reference_image
 from lqhq.export.torch_session import TorchSession
 from lqhq.export.validate import SEED, WHOLE, Photo, check_photos
 from lqhq.export.validate_half import (
@@ -37,7 +37,6 @@ from lqhq.export.validate_half import (
 )
 from lqhq.runtime.bundle import Bundle
 from lqhq.runtime.errors import CheckpointError, EngineError
-from lqhq.runtime.geometry import Size
 from lqhq.runtime.manifest import Role
 from lqhq.runtime.parity import measure
 from lqhq.runtime.precision import LEAST_PSNR, Precision
@@ -155,14 +154,13 @@ def _role(
     graph: RoleGraph, trial: _Trial, least: float, fixed: Sequence[str], say: Callable[[str], None]
 ) -> tuple[str, ...]:
     """The islands of one role, `fixed` among them or inside, with the other roles in float32."""
-    form = graph.half_form()
-    called = _called(graph, form)
+    called = _called(graph, graph.half_form())
     tried: dict[tuple[str, ...], bool] = {}
 
     def passes(islands: Sequence[str]) -> bool:
         key = _outermost({*islands, *fixed})
         if key not in tried:
-            reached, reason = trial.judge({graph.role: key}, least, forms={graph.role: form})
+            reached, reason = trial.judge({graph.role: key}, least)
             tried[key] = not reason
             say(f"  {graph.role}, {len(tried)}: {len(key)} islands, {reached:.1f} dB{f', {reason}' if reason else ''}")
         return tried[key]
@@ -228,24 +226,17 @@ class _Trial:
         ]
 
     def _sample(self, photo: Photo, slack: float) -> _Sample:
-        schedule, size = self._recipe.default_schedule, photo.image.shape[:2]
-        noise = draw_noise(self._recipe, schedule, Size(*(length * self._recipe.factor for length in size)), SEED)
+        schedule = self._recipe.default_schedule
+        noise = image_noise(self._recipe, schedule, photo.image, SEED)
         wanted = reference_image(self._recipe, photo.image, mask=photo.mask, schedule=schedule, noise=noise).levels
         return _Sample(photo, wanted, noise, slack)
 
-    def judge(
-        self, islands: Mapping[Role, Sequence[str]], least: float, forms: Mapping[Role, nn.Module] | None = None
-    ) -> tuple[float, str]:
-        """The worst PSNR in dB, and why that will not do, "" where it will. Roles without `islands` are in float32.
-
-        `forms` are the modules to be halved, where the caller has made them.
-        """
+    def judge(self, islands: Mapping[Role, Sequence[str]], least: float) -> tuple[float, str]:
+        """The worst PSNR in dB, and why that will not do, "" where it will. Roles without `islands` are in float32."""
         arithmetic = {graph.role: HalfArithmetic() for graph in self._recipe.graphs}
         # All copies first: roles share submodules, and what watches one role must not be copied into another.
         modules = {
-            graph.role: halved(
-                (forms or {}).get(graph.role) or graph.half_form(), DTYPES[self._precision], islands[graph.role]
-            )
+            graph.role: halved(graph.half_form(), DTYPES[self._precision], islands[graph.role])
             if graph.role in islands
             else graph.module
             for graph in self._recipe.graphs

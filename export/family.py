@@ -72,8 +72,8 @@ class RoleGraph:
     `module` takes the inputs in their order, and gives the outputs in theirs (a tensor, or a tuple of several);
     `plain` does the same as the formula says it, and is the same object where nothing was rewritten.
     `examples(draw, n, height, width)` are valid inputs. H and W of images are multiples of `multiple`; they are
-    compared from `smallest` on. Half-precision graphs are made of `half()`, or `module` where that is None, with every
-    submodule that is one of `islands` in float32.
+    compared from `smallest` on. Half-precision graphs are made of `half()`, which gives one module however often it is
+    asked, or of `module` where that is None, with every submodule that is one of `islands` in float32.
     """
 
     role: m.Role

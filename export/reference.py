@@ -19,7 +19,7 @@ from lqhq.export.family import Arrays, Perturb, Recipe, RoleGraph
 from lqhq.runtime import manifest as m
 from lqhq.runtime.geometry import Size
 
-__all__ = ["Finished", "draw_noise", "reference_image", "reference_outputs"]
+__all__ = ["Finished", "draw_noise", "image_noise", "reference_image", "reference_outputs"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +87,13 @@ def draw_noise(recipe: Recipe, schedule: str | None, size: Size, seed: int) -> d
     draw = np.random.default_rng(seed)
     shapes: Mapping[str, tuple[int, ...]] = recipe.streams(schedule, size)
     return {name: draw.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()}
+
+
+def image_noise(
+    recipe: Recipe, schedule: str | None, image: NDArray[np.uint8], seed: int
+) -> dict[str, NDArray[np.float32]]:
+    """`draw_noise` for `image` `[H, W, 3]` as it comes, before it is prepared."""
+    return draw_noise(recipe, schedule, Size(*(side * recipe.factor for side in image.shape[:2])), seed)
 
 
 def _perturb(jitter: float) -> Perturb:

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from lqhq.export.family import Recipe, RoleGraph
 from lqhq.export.goldens import role_cases, synthetic_image, synthetic_mask
-from lqhq.export.reference import draw_noise, reference_image, reference_outputs
+from lqhq.export.reference import image_noise, reference_image, reference_outputs
 from lqhq.export.sensitivity import forward_bound, tolerances
 from lqhq.runtime.bundle import Bundle
 from lqhq.runtime.engines import open_session
 from lqhq.runtime.engines.setup import Setup
-from lqhq.runtime.geometry import Size
 from lqhq.runtime.machine import cpu_count
 from lqhq.runtime.manifest import Manifest, Reduction
 from lqhq.runtime.mask import hole_of
@@ -112,7 +111,7 @@ def _restored(recipe: Recipe, bundle: Bundle, photos: Mapping[str, Photo], threa
 
 def _image(recipe: Recipe, restorer: Restorer, case: str, photo: Photo, schedule: str | None) -> Iterator[Case]:
     image = photo.image
-    noise = draw_noise(recipe, schedule, Size(*(side * recipe.factor for side in image.shape[:2])), SEED)
+    noise = image_noise(recipe, schedule, image, SEED)
     told: dict[str, Any] = {"mask": photo.mask, "schedule": schedule}
     wanted = reference_image(recipe, image, noise=noise, **told)
     case = f"{case}, {schedule}" if schedule else case

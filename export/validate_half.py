@@ -22,13 +22,12 @@ from lqhq.export.goldens import SEED as GOLDEN_SEED
 from lqhq.export.goldens import role_cases, synthetic_image, synthetic_mask
 from lqhq.export.half import DTYPES
 from lqhq.export.half_arithmetic import HalfArithmetic
-from lqhq.export.reference import draw_noise, reference_image, reference_outputs
+from lqhq.export.reference import image_noise, reference_image, reference_outputs
 from lqhq.export.sensitivity import JITTER
 from lqhq.export.torch_session import TorchSession
 from lqhq.export.validate import SEED, WHOLE, Photo, centre, check_photos, planes, sizes
 from lqhq.runtime.bundle import Bundle
 from lqhq.runtime.errors import EngineError
-from lqhq.runtime.geometry import Size
 from lqhq.runtime.machine import cpu_count
 from lqhq.runtime.manifest import Role
 from lqhq.runtime.parity import Case, Measure, Report, Tolerance, compare, measure
@@ -163,7 +162,7 @@ def fair_photos(recipe: Recipe, photos: Mapping[str, Photo], side: int) -> dict[
 
 def _repeats(recipe: Recipe, photo: Photo) -> bool:
     schedule, image = recipe.default_schedule, photo.image
-    noise = draw_noise(recipe, schedule, Size(*(side * recipe.factor for side in image.shape[:2])), SEED)
+    noise = image_noise(recipe, schedule, image, SEED)
     exact, moved = (
         reference_image(recipe, image, mask=photo.mask, schedule=schedule, noise=noise, jitter=jitter).unit
         for jitter in (0.0, JITTER)
@@ -213,7 +212,7 @@ def _image(
 ) -> Iterator[Case]:
     """The finished 8 bits of both against those of float32."""
     recipe, image = runs.recipe, photo.image
-    noise = draw_noise(recipe, schedule, Size(*(side * recipe.factor for side in image.shape[:2])), SEED)
+    noise = image_noise(recipe, schedule, image, SEED)
     told: dict[str, Any] = {"mask": photo.mask, "schedule": schedule}
     wanted = planes(reference_image(recipe, image, noise=noise, **told).levels)
     case = f"{case}, {schedule}" if schedule else case

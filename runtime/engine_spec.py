@@ -7,10 +7,12 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
-__all__ = ["EngineSpec", "Flavour", "Profile", "Range"]
+__all__ = ["TARGET", "EngineSpec", "Flavour", "Profile", "Range", "State"]
 
 Flavour = Literal["tensorrt", "tensorrt-rtx"]
-Target = Annotated[str, Meta(pattern=r"^sm[0-9]{2,3}$")]
+State = Literal["verified", "partly", "unverified"]  # what is known of the types inside an engine
+TARGET = r"^sm[0-9]{2,3}$"
+Target = Annotated[str, Meta(pattern=TARGET)]
 
 
 class Range(NamedTuple):

@@ -13,14 +13,14 @@ import msgspec
 from msgspec import Meta
 
 from lqhq.runtime.engine_cache.key import EngineKey
+from lqhq.runtime.engine_spec import State
 from lqhq.runtime.manifest import Digest
 from lqhq.runtime.precision import Plan
 
-__all__ = ["SCHEMA", "BadRecordError", "Built", "Record", "State", "read_plain", "read_record"]
+__all__ = ["SCHEMA", "BadRecordError", "Built", "Record", "read_plain", "read_record"]
 
 SCHEMA = 1
 MAX_RECORD_BYTES = 1 << 20  # one of 16 profiles and 16 targets takes 4 kB
-State = Literal["verified", "partly", "unverified"]
 FileName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,160}\.[0-9a-f]{16}\.engine$")]
 
 

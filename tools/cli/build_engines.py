@@ -8,7 +8,10 @@ import re
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
+
+from lqhq.runtime.engine_cache.names import ENGINES_FOLDER
+from lqhq.runtime.engine_spec import TARGET, Flavour
 
 if TYPE_CHECKING:
     from lqhq.runtime.bundle import Bundle
@@ -16,11 +19,9 @@ if TYPE_CHECKING:
     from lqhq.runtime.engine_spec import EngineSpec, Profile
     from lqhq.runtime.manifest import Role
 
-__all__ = ["CACHE", "FLAVOURS", "add_build_flags", "build_engines", "require_builder"]
+__all__ = ["FLAVOURS", "add_build_flags", "build_engines", "require_builder"]
 
-CACHE = "~/.cache/lqhq/engines"
-FLAVOURS = ("tensorrt", "tensorrt-rtx")
-TARGET = re.compile(r"sm[0-9]{2,3}")
+FLAVOURS = get_args(Flavour)
 MAX_TARGETS, MAX_PROFILES = 16, 16
 
 
@@ -35,7 +36,7 @@ def add_build_flags(parser: argparse._ActionsContainer) -> None:
         default=[],
         help="shapes to build for, such as 256x256@1-4; may be repeated (default: the bundle's preferred tiles)",
     )
-    add("--cache", metavar="DIR", type=Path, help=f"where engines are kept (default: {CACHE})")
+    add("--cache", metavar="DIR", type=Path, help=f"where engines are kept (default: {ENGINES_FOLDER})")
 
 
 def require_builder(args: argparse.Namespace) -> None:
@@ -50,7 +51,7 @@ def require_builder(args: argparse.Namespace) -> None:
 
 
 def _folder(args: argparse.Namespace) -> Path:
-    return Path(CACHE) if args.cache is None else args.cache
+    return ENGINES_FOLDER if args.cache is None else args.cache
 
 
 def build_engines(bundle: Bundle, args: argparse.Namespace, *, precision: str, role: str | None = None) -> None:
@@ -138,7 +139,7 @@ def _targets(text: str) -> tuple[str, ...]:
     from lqhq.runtime.errors import OptionError
 
     targets = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
-    if len(targets) > MAX_TARGETS or not all(TARGET.fullmatch(target) for target in targets):
+    if len(targets) > MAX_TARGETS or not all(re.fullmatch(TARGET, target) for target in targets):
         raise OptionError(
             "--target",
             found=repr(text[:80]),

@@ -11,6 +11,7 @@ from typing import Protocol, TextIO, TypeVar
 from lqhq.runtime.engines.trt.progress import Progress
 from lqhq.runtime.errors import CancelledError
 from lqhq.tools.cli.columns import clean
+from lqhq.tools.cli.terminal_line import TerminalLine, clock
 
 __all__ = ["BuildLine", "run_stoppable"]
 
@@ -22,27 +23,19 @@ class BuildLine:
     """Writes one line over and over to `stream` while it is a terminal; call `clear` before other output."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream, self._shown = stream, stream.isatty()
-        self._width = 0
+        self._line = TerminalLine(stream)
         self.what = ""
 
     def update(self, progress: Progress) -> None:
         """The engine named by `what` stands at `progress`."""
-        if not self._shown:
-            return
         text = f"{clean(self.what)}  {100 * progress.done:.0f} %  {clean(progress.phase)[:40]}"
         if progress.left_s is not None:
-            text += f"  {int(progress.left_s) // 60}:{int(progress.left_s) % 60:02d} left"
-        self._stream.write("\r" + text.ljust(self._width))
-        self._stream.flush()
-        self._width = len(text)
+            text += f"  {clock(progress.left_s)} left"
+        self._line.write(text)
 
     def clear(self) -> None:
         """Remove the line."""
-        if self._shown and self._width:
-            self._stream.write("\r" + " " * self._width + "\r")
-            self._stream.flush()
-            self._width = 0
+        self._line.clear()
 
 
 class Stoppable(Protocol[T_co]):

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lqhq.runtime.engine_cache.names import ENGINES_FOLDER
 from lqhq.runtime.precision import PRECISIONS
-from lqhq.tools.cli.build_engines import CACHE, FLAVOURS, add_build_flags, build_engines
+from lqhq.tools.cli.build_engines import FLAVOURS, add_build_flags, build_engines
 
 if TYPE_CHECKING:
     from lqhq.runtime.engine_cache.key import Here
@@ -44,7 +45,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     cleaned.add_argument("bundle", metavar="BUNDLE", nargs="?", help="only engines of this bundle: a folder or a name")
     cleaned.add_argument("--all", action="store_true", help="remove usable engines, too")
     for action in (listed, cleaned):
-        action.add_argument("--cache", metavar="DIR", type=Path, default=Path(CACHE), help=f"default: {CACHE}")
+        action.add_argument(
+            "--cache", metavar="DIR", type=Path, default=ENGINES_FOLDER, help=f"default: {ENGINES_FOLDER}"
+        )
 
 
 def main(args: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from typing import TextIO
 
 from lqhq.runtime.file_plan import FilePair
 from lqhq.tools.cli.columns import clean
+from lqhq.tools.cli.terminal_line import TerminalLine, clock
 
 __all__ = ["ProgressLine"]
 
@@ -15,14 +16,13 @@ class ProgressLine:
     """Writes one line over and over to `stream` while it is a terminal; call `clear` before other output."""
 
     def __init__(self, stream: TextIO, files: int) -> None:
-        self._stream, self._files = stream, files
-        self._shown = stream.isatty()
+        self._line, self._files = TerminalLine(stream), files
         self._start = time.monotonic()
-        self._index, self._width = -1, 0
+        self._index = -1
 
     def update(self, index: int, pair: FilePair, done: int, total: int) -> None:
         """`done` of `total` tiles of file `index` are finished."""
-        if not self._shown:
+        if not self._line.shown:
             return
         now = time.monotonic()
         if index != self._index:
@@ -33,14 +33,9 @@ class ProgressLine:
         if counted > 0 and spent > 0:
             rate = counted / spent
             left = (total - done) / rate
-            text += f"  {rate:.2f} tiles/s  {int(left) // 60}:{int(left) % 60:02d} left"
-        self._stream.write("\r" + text.ljust(self._width))
-        self._stream.flush()
-        self._width = len(text)
+            text += f"  {rate:.2f} tiles/s  {clock(left)} left"
+        self._line.write(text)
 
     def clear(self) -> None:
         """Remove the line."""
-        if self._shown and self._width:
-            self._stream.write("\r" + " " * self._width + "\r")
-            self._stream.flush()
-            self._width = 0
+        self._line.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import torch
@@ -102,7 +103,7 @@ def _decode(network: DiffIR, multiple: int) -> RoleGraph:
         role="decode",
         module=DeployedDirformer(network.G),
         plain=network.G,
-        half=lambda: DeployedDirformer(network.G, half=True),
+        half=cache(lambda: DeployedDirformer(network.G, half=True)),  # asked for again and again; `halved` copies
         islands=ISLANDS,
         inputs={"lq": _image(network), "cond": VECTOR},
         outputs={"hq": m.Tensor(dtype="float32", shape=("N", 3, high, wide))},

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lqhq.runtime.engine_spec import EngineSpec, Flavour, Profile
+from lqhq.runtime.engine_spec import EngineSpec, Flavour, Profile, State
 from lqhq.runtime.engines.trt.flavour import LoadedFlavour, build_targets, load_flavour
 from lqhq.runtime.engines.trt.inspector import built_from_report, inspect_engine
 from lqhq.runtime.engines.trt.network import parse_network, read_parsed
 from lqhq.runtime.engines.trt.progress import OnProgress, Watch, make_monitor
-from lqhq.runtime.engines.trt.truth import Built, State, judge
+from lqhq.runtime.engines.trt.truth import Built, judge
 from lqhq.runtime.errors import CancelledError, EngineError
 from lqhq.runtime.graph_file import GraphFile
 from lqhq.runtime.manifest import Tensor

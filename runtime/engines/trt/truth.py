@@ -18,15 +18,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
+from lqhq.runtime.engine_spec import State
 from lqhq.runtime.errors import EngineError
 from lqhq.runtime.manifest import Graph, Tensor
 from lqhq.runtime.precision import Float, Kind, Plan
 
-__all__ = ["Built", "Parsed", "State", "Verdict", "differences", "judge"]
+__all__ = ["Built", "Parsed", "Verdict", "differences", "judge"]
 
-State = Literal["verified", "partly", "unverified"]
 
 # Bytes of parsed weights against the plan's. Parsers drop a constant that they fold into a layer's own parameters
 # (epsilons, scales of Resize) and add a few of their own: at most 28 bytes were seen, in networks of up to 866 million

@@ -10,9 +10,8 @@ import msgspec
 import pytest
 
 from lqhq.runtime.engine_cache.key import EngineKey
-from lqhq.runtime.engine_cache.record import State
 from lqhq.runtime.engine_cache.store import CachedEngine, obtain
-from lqhq.runtime.engine_spec import Profile, Range
+from lqhq.runtime.engine_spec import Profile, Range, State
 from lqhq.runtime.precision import Plan
 
 SIDE = Range(64, 64, 64)
