@@ -12,7 +12,10 @@ import msgspec
 from msgspec import Meta
 
 from lqhq.runtime.errors import BundleError
+from lqhq.runtime.latent_spec import Latent, Prompt, Segment, Tagger, check_canvases, segment_files
+from lqhq.runtime.manifest_types import Name, Positive, RelativePath, Side, Strict
 from lqhq.runtime.precision import Plan, Precision
+from lqhq.runtime.rules_spec import ColourStep, EnlargeSmall, OriginalRules
 from lqhq.runtime.schedule import Schedule
 
 __all__ = [
@@ -47,21 +50,21 @@ MAX_JSON_BYTES = 16 << 20  # 10 000 rows take about 2 MB
 
 MIN_RANGE, MAX_RANGE = 1e-3, 1e6  # of pixel values
 
-Side = Annotated[int, Meta(ge=1, le=1 << 16)]
-Positive = Annotated[int, Meta(ge=1)]
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
-RelativePath = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*){0,3}$")]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 Unit = Literal["abs", "dB"]
-Role = Literal["reduce", "encode", "denoise", "decode"]
+Role = Literal["reduce", "encode", "denoise", "decode", "text", "tag"]
 Axis = Annotated[str, Meta(pattern=r"^(N|([2-9]|1[0-6])?[HW])$")]  # 4H: four times the input's H
 
-# What a bundle's graphs may be: a sampler's network, or one that restores at once, guided by a vector.
-PIPELINES: tuple[frozenset[Role], ...] = (frozenset({"denoise"}), frozenset({"reduce", "encode", "decode"}))
+Segments = Annotated[tuple[Segment, ...], Meta(min_length=2, max_length=128)]
 
-
-class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What every part of the manifest is: immutable, named, closed."""
+# What a bundle's graphs may be: a sampler's network, one that restores at once, guided by a vector, or a sampler's
+# network on latents, beside which there may be what makes its condition of a prompt, and prompts of images.
+PIPELINES: tuple[frozenset[Role], ...] = (
+    frozenset({"denoise"}),
+    frozenset({"reduce", "encode", "decode"}),
+    frozenset({"encode", "denoise", "decode"}),
+)
+PROMPTED: tuple[frozenset[Role], ...] = (frozenset(), frozenset({"text"}), frozenset({"text", "tag"}))
 
 
 class Pixels(Strict, frozen=True, kw_only=True):
@@ -214,7 +217,7 @@ class Provenance(Strict, frozen=True, kw_only=True):
     sources: tuple[SourceFile, ...]
     format: str
     versions: dict[str, str]
-    config: dict[str, Any] = {}
+    config: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 def bound_text(tolerance: float, unit: Unit) -> str:
@@ -261,16 +264,22 @@ class Manifest(Strict, frozen=True, kw_only=True):
     scale: Annotated[int, Meta(ge=1, le=16)]
     pixels: Pixels
     graphs: dict[Role, dict[Precision, Graph]]
-    schedules: Annotated[dict[Name, Schedule], Meta(max_length=64)] = {}
+    schedules: Annotated[dict[Name, Schedule], Meta(max_length=64)] = msgspec.field(default_factory=dict)
     default_schedule: Name | None = None
-    prepare: Annotated[tuple[Resize | MaskOut | Pad, ...], Meta(max_length=8)]
-    finish: Annotated[tuple[Crop | Composite | Quantize, ...], Meta(max_length=8)]
+    prepare: Annotated[tuple[EnlargeSmall | Resize | MaskOut | Pad, ...], Meta(max_length=8)]
+    finish: Annotated[tuple[Crop | Composite | ColourStep | Quantize, ...], Meta(max_length=8)]
+    original: OriginalRules | None = None  # rules="original" takes these in place of prepare and finish
     tiles: TileHints
     reduction: Reduction | None = None
+    latent: Latent | None = None
+    segments: Annotated[dict[Role, Segments], Meta(max_length=2)] = msgspec.field(default_factory=dict)
+    prompt: Prompt | None = None
+    baked_prompt: Annotated[str, Meta(max_length=4096)] | None = None  # the one prompt that `cond` was folded for
+    tagger: Tagger | None = None
     licences: tuple[Licence, ...]
     provenance: Provenance
     parity: tuple[ParityRecord, ...]
-    files: Annotated[dict[RelativePath, FileRecord], Meta(min_length=1, max_length=256)]
+    files: Annotated[dict[RelativePath, FileRecord], Meta(min_length=1, max_length=512)]
 
     def __post_init__(self) -> None:
         self._check_graphs()
@@ -284,9 +293,14 @@ class Manifest(Strict, frozen=True, kw_only=True):
             raise ValueError("reduction.preferred leaves no core between two reaches")
 
     def _check_graphs(self) -> None:
-        if set(self.graphs) not in PIPELINES:
+        prompted = {role for role in self.graphs if role in ("text", "tag")}
+        if set(self.graphs) - prompted not in PIPELINES or prompted not in PROMPTED:
             pipelines = " or ".join(", ".join(sorted(roles)) for roles in PIPELINES)
-            raise ValueError(f"graphs has the roles {sorted(self.graphs)}; expected {pipelines}")
+            raise ValueError(
+                f"graphs has the roles {sorted(self.graphs)}; expected {pipelines}, and with a latent text, or text "
+                "and tag"
+            )
+        self._check_latent(prompted)
         if "denoise" not in self.graphs and self.tiles.blend == "each":
             raise ValueError("tiles.blend is 'each', but graphs without denoise run once: there is nothing in between")
         for role, variants in self.graphs.items():
@@ -298,6 +312,30 @@ class Manifest(Strict, frozen=True, kw_only=True):
                 for name in (graph.file, *graph.external_data):
                     if name not in self.files:
                         raise ValueError(f"graphs.{role}.{precision} names {name!r}, which is not in files")
+
+    def _check_latent(self, prompted: set[Role]) -> None:
+        latent = {"encode", "denoise"} <= set(self.graphs)
+        if latent != (self.latent is not None):
+            raise ValueError("latent must be there with graphs for encode and denoise, and only then")
+        if not latent and (prompted or self.segments or self.original or self.baked_prompt is not None):
+            raise ValueError("text, tag, segments, original and baked_prompt belong to models with a latent")
+        if self.latent is None:
+            return
+        if (self.prompt is None) != ("text" not in prompted) or (self.tagger is None) != ("tag" not in prompted):
+            raise ValueError("prompt and tagger must be there with graphs for text and tag, and only then")
+        if self.prompt is not None and self.baked_prompt is not None:
+            raise ValueError("a baked prompt leaves no graph for text to be of use")
+        if self.tiles.blend != "each" or self.tiles.multiple != self.latent.factor:
+            raise ValueError("tiles of latents are blended at each step, and their multiple is the latent's factor")
+        assets = [] if self.prompt is None else [self.prompt.tokenizer]
+        assets += [] if self.tagger is None else [self.tagger.names, self.tagger.thresholds]
+        for name in (*assets, *(part for one in self.segments.values() for part in segment_files(one))):
+            if name not in self.files:
+                raise ValueError(f"{name!r} is named, but is not in files")
+        if not set(self.segments) <= {"encode", "decode"}:
+            raise ValueError(f"segments of {sorted(self.segments)}; expected encode and decode at most")
+        for role, segments in self.segments.items():
+            check_canvases(role, segments)
 
     def _check_schedules(self) -> None:
         samples = "denoise" in self.graphs
@@ -313,15 +351,17 @@ class Manifest(Strict, frozen=True, kw_only=True):
                 raise ValueError(f"schedules.{name} uses a learned variance, but denoise has no output var")
 
     def _check_steps(self) -> None:
-        kinds = [type(step) for step in self.prepare]
-        if kinds not in ([Pad], [Resize, Pad], [MaskOut, Pad]):
-            raise ValueError("prepare must be pad, after one resize or mask_out at most")
-        if self.scale % self.factor or ("decode" not in self.graphs and self.growth != 1):
+        kinds = [type(step) for step in self.prepare if not (self.latent and isinstance(step, EnlargeSmall))]
+        if kinds not in ([Pad], [Resize, Pad], [MaskOut, Pad]) or EnlargeSmall in map(type, self.prepare[1:]):
+            raise ValueError("prepare must be pad, after one resize or mask_out at most (latent: enlarge_small first)")
+        grows = "decode" in self.graphs and self.latent is None
+        if self.scale % self.factor or (not grows and self.growth != 1):
             raise ValueError(f"prepare enlarges by {self.factor}, but scale is {self.scale}")
         if self.masked and (self.scale != 1 or "decode" not in self.graphs):
             raise ValueError(f"mask_out needs scale 1 and a graph for decode, not scale {self.scale}")
-        if [type(step) for step in self.finish] != [Crop, *([Composite] if self.masked else []), Quantize]:
-            raise ValueError("finish must be crop, composite (after mask_out, and only then), quantize")
+        finish = [type(step) for step in self.finish if self.masked or not isinstance(step, ColourStep)]
+        if finish != [Crop, *([Composite] if self.masked else []), Quantize] or len(self.finish) - len(finish) > 1:
+            raise ValueError("finish must be crop, composite (after mask_out, and only then), a colour fix, quantize")
 
     @property
     def pad(self) -> Pad:
@@ -344,6 +384,16 @@ class Manifest(Strict, frozen=True, kw_only=True):
     def growth(self) -> int:
         """How much larger the result is than the prepared image: what the role `decode` enlarges."""
         return self.scale // self.factor
+
+    @property
+    def small(self) -> EnlargeSmall | None:
+        """The rule for small images, or None where any size is taken as it is."""
+        return next((step for step in self.prepare if isinstance(step, EnlargeSmall)), None)
+
+    @property
+    def colour(self) -> ColourStep | None:
+        """The colour fix that is part of the model, if any."""
+        return next((step for step in self.finish if isinstance(step, ColourStep)), None)
 
     @property
     def masked(self) -> bool:
