@@ -249,7 +249,7 @@ class _Trial:
             worst = np.inf
             for sample in self._samples:
                 try:
-                    worst = min(worst, self._distance(Restorer(self._bundle, sessions), sample))
+                    worst = min(worst, self._distance(Restorer(self._bundle.bare(), sessions), sample))
                 except EngineError as error:  # NaN in the image
                     worst, reason = -np.inf, error.found
                 except RuntimeError as error:  # PyTorch's, where an island leaves types mixed

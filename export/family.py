@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -13,9 +14,10 @@ from torch import Tensor, nn
 from lqhq.export.settings import Settings, Task
 from lqhq.runtime import manifest as m
 from lqhq.runtime.geometry import Size
+from lqhq.runtime.profiles import takes_image
 from lqhq.runtime.schedule import Schedule
 
-__all__ = ["Arrays", "Family", "Format", "Network", "Perturb", "Recipe", "RoleGraph", "Weights"]
+__all__ = ["Arrays", "Family", "Format", "Joined", "Network", "Perturb", "Recipe", "RoleGraph", "Weights", "Written"]
 
 Arrays = Mapping[str, NDArray[np.float32]]
 Perturb = Callable[[Tensor], Tensor]  # moves what a network gives by about what engines differ by
@@ -72,8 +74,10 @@ class RoleGraph:
     `module` takes the inputs in their order, and gives the outputs in theirs (a tensor, or a tuple of several);
     `plain` does the same as the formula says it, and is the same object where nothing was rewritten.
     `examples(draw, n, height, width)` are valid inputs. H and W of images are multiples of `multiple`; they are
-    compared from `smallest` on. Half-precision graphs are made of `half()`, which gives one module however often it is
-    asked, or of `module` where that is None, with every submodule that is one of `islands` in float32.
+    compared from `smallest` on. `traced` are those of the trace, in multiples; `probed` the two sides that memory is
+    measured at, where the usual ones are too large. Half-precision graphs are made of `half()`, which gives one module
+    however often it is asked, or of `module` where that is None, with every submodule that is one of `islands` in
+    float32.
     """
 
     role: m.Role
@@ -81,9 +85,11 @@ class RoleGraph:
     plain: nn.Module
     inputs: Mapping[str, m.Tensor]
     outputs: Mapping[str, m.Tensor]
-    examples: Callable[[np.random.Generator, int, int, int], dict[str, NDArray[np.float32]]]
+    examples: Callable[[np.random.Generator, int, int, int], dict[str, NDArray[Any]]]
     multiple: int = 1
     smallest: int = 1
+    traced: tuple[int, int] = (4, 6)
+    probed: tuple[int, int] | None = None
     half: Callable[[], nn.Module] | None = None
     islands: tuple[type[nn.Module], ...] = ()
     pred: Literal["x0", "eps", "v"] | None = None
@@ -95,31 +101,49 @@ class RoleGraph:
 
     @property
     def takes_image(self) -> bool:
-        return any("H" in tensor.shape for tensor in self.inputs.values())
+        return takes_image(self.inputs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What a recipe put beside its graphs, as the manifest describes it."""
+
+    segments: Mapping[m.Role, tuple[m.Segment, ...]] = field(default_factory=dict)
+    prompt: m.Prompt | None = None
+    tagger: m.Tagger | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What a checkpoint becomes. Everything but `restore` and `streams` is written into the manifest.
+    """What a checkpoint becomes. Everything but `restore`, `streams` and `write` is written into the manifest.
 
     `restore(prepared, schedule, noise, perturb)` is the oracle, the plain formula: `prepared` `[1, C, H', W']` in the
     network's range and padded, to `[1, 3, growth * H', growth * W']`, not clamped; every output of a network passes
     through `perturb`. `streams(schedule, size)` names the N(0, 1) arrays that it takes as `noise` and their shapes;
-    `size` is the prepared image's, without padding. `schedule` is None where there are no schedules.
+    `size` is the prepared image's, without padding. `schedule` is None where there are no schedules. `write(folder)`
+    puts files beside the graphs: segments, tokenizer, tags.
+
+    The rule for small images and the colour fix are no part of `restore`, nor of what parity compares: both are done
+    around the networks, and tested by themselves.
     """
 
     graphs: tuple[RoleGraph, ...]
     task: Task
     scale: int
     pixels: m.Pixels
-    prepare: tuple[m.Resize | m.MaskOut | m.Pad, ...]
-    finish: tuple[m.Crop | m.Composite | m.Quantize, ...]
+    prepare: tuple[m.EnlargeSmall | m.Resize | m.MaskOut | m.Pad, ...]
+    finish: tuple[m.Crop | m.Composite | m.ColourStep | m.Quantize, ...]
     tiles: m.TileHints
     restore: Callable[[Tensor, str | None, Arrays, Perturb], Tensor]
     streams: Callable[[str | None, Size], Mapping[str, tuple[int, ...]]]
     reduction: m.Reduction | None = None
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     default_schedule: str | None = None
+    licences: tuple[m.Licence, ...] = (m.Licence(part="base", licence="unknown"),)
+    latent: m.Latent | None = None
+    original: m.OriginalRules | None = None
+    baked_prompt: str | None = None
+    write: Callable[[Path], Written] | None = None
 
     @property
     def factor(self) -> int:
@@ -138,17 +162,28 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """A network of several checkpoints, the name of their format, and every file that was read."""
+
+    network: Network
+    format: str
+    sources: tuple[m.SourceFile, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """A family of models.
 
     `recipe` raises `CheckpointError` for a setting that it needs and nobody gave, `OptionError` for one that does not
-    fit. `nested_keys` are where its training code keeps the state dict inside a file, the best first. `config_json`
-    says whether a config.json beside the weights is part of the model.
+    fit. `joined(path, settings)` loads a model of several checkpoints, where one file is not all of it; such a family
+    has no `formats`. `nested_keys` are where its training code keeps the state dict inside a file, the best first.
+    `config_json` says whether a config.json beside the weights is part of the model.
     """
 
     name: str
     about: str
     formats: tuple[Format, ...]
     recipe: Callable[[Network, Settings], Recipe]
+    joined: Callable[[Path, Settings], Joined] | None = None
     nested_keys: tuple[str, ...] = ()
     config_json: bool = True

@@ -76,7 +76,7 @@ def halved(module: nn.Module, dtype: torch.dtype, islands: Collection[str]) -> H
     and what it gives to `dtype`. Buffers stay in float32: they are tables (frequencies of a time embedding), and what
     is computed from them is small. Raises `KeyError` for an island that is no submodule.
     """
-    inner = copy.deepcopy(module).eval().requires_grad_(False)
+    inner = _copied(module, dtype, islands).eval()
     modules = dict(inner.named_modules())
     for island in islands:
         modules[island].register_forward_pre_hook(_Casts(torch.float32), with_kwargs=True)
@@ -86,10 +86,20 @@ def halved(module: nn.Module, dtype: torch.dtype, islands: Collection[str]) -> H
         own = list(child.parameters(recurse=False))
         if not own or any(_inside(name, island) for island in islands):
             continue
-        for parameter in own:
-            parameter.data = parameter.data.to(dtype)
         child.register_forward_pre_hook(_Casts(dtype), with_kwargs=True)
     return HalfModule(inner, tuple(islands))
+
+
+def _copied(module: nn.Module, dtype: torch.dtype, islands: Collection[str]) -> nn.Module:
+    """A copy whose weights are in `dtype` but for those in `islands`, which are the same tensors: no more memory than
+    the weights in `dtype` is taken at any time."""
+    known: dict[int, Any] = {}
+    for name, child in module.named_modules():
+        kept = any(_inside(name, island) for island in islands)
+        for parameter in child.parameters(recurse=False):
+            value = parameter.data if kept else parameter.data.to(dtype)
+            known.setdefault(id(parameter), nn.Parameter(value, requires_grad=False))
+    return copy.deepcopy(module, known)
 
 
 def _inside(name: str, island: str) -> bool:

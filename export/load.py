@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ import msgspec
 
 from lqhq.export.checkpoint import Checkpoint, open_checkpoint
 from lqhq.export.detect import detect
-from lqhq.export.family import Family, Network, Recipe, Weights
-from lqhq.export.settings import Settings, join, merge_config, split_config
+from lqhq.export.family import Family, Joined, Network, Recipe, Weights
+from lqhq.export.settings import FILES, JOINED, Settings, foreign_setting, join, merge_config, split_config
 from lqhq.export.state_dict import select_prefix, strip_wrappers
+from lqhq.runtime.errors import CheckpointError, OptionError
 from lqhq.runtime.manifest import SourceFile
 
 __all__ = ["Model", "load_model"]
@@ -49,6 +50,8 @@ def load_model(
     Raises `CheckpointError` or `OptionError`, with what was found, what was expected and how to mend it.
     """
     given = dict(config or {})
+    if family.joined is not None:
+        return _joined(family, family.joined, path, form, given, flags or Settings())
     early, _ = split_config(given)
     checkpoint = open_checkpoint(
         path, state_key=early.state_key, nested=family.nested_keys, config_json=family.config_json
@@ -56,6 +59,9 @@ def load_model(
     merged = merge_config(checkpoint.config, given)
     settings, network_part = split_config(merged)
     settings = join(settings, flags or Settings())
+    for key in JOINED:
+        if getattr(settings, key) is not None:
+            raise foreign_setting(family.name, key)
     notes = list(checkpoint.notes)
     weights = _weights(checkpoint, merged, settings, notes)
     chosen = detect(family, weights, form)
@@ -69,6 +75,40 @@ def load_model(
         sources=checkpoint.sources,
         config=_as_told(merged, flags or Settings()),
         notes=(*notes, *network.notes),
+    )
+
+
+def _joined(
+    family: Family,
+    load: Callable[[Path, Settings], Joined],
+    path: Path,
+    form: str | None,
+    config: dict[str, Any],
+    flags: Settings,
+) -> Model:
+    """A model of several checkpoints. Where they lie is no part of what the bundle remembers."""
+    settings, rest = split_config(config)
+    if rest:
+        raise CheckpointError(
+            "--config",
+            found=f"keys {', '.join(sorted(rest))}",
+            expected="lqhq's own: the checkpoints carry their configs with them",
+            mend="Remove them.",
+        )
+    settings = join(settings, flags)
+    found = load(path, settings)
+    if form not in (None, found.format):
+        raise OptionError("--format", found=repr(form), expected=found.format, mend="Leave it out.")
+    told = _as_told(config, flags)
+    return Model(
+        family=family,
+        format=found.format,
+        network=found.network,
+        recipe=family.recipe(found.network, settings),
+        settings=settings,
+        sources=found.sources,
+        config={key: value for key, value in told.items() if key not in FILES},
+        notes=found.network.notes,
     )
 
 

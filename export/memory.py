@@ -29,6 +29,8 @@ def measure_memory(file: Path, graph: RoleGraph) -> Memory:
     """
     if not graph.takes_image:
         return Memory(fixed=round(SAFETY * _peak(file, 1)), per_pixel=0.0)
+    if graph.probed is not None:
+        return fit([(side * side, _peak(file, side)) for side in graph.probed], per_pair=graph.per_pair)
     small = [side for side in SIDES[1:] if graph.per_pair * side**4 <= SCORE_BYTES]
     high = SIDES.index(small[-1]) if small else 1
     sides = [max(graph.smallest, round_up(side, graph.multiple)) for side in SIDES[high - 1 : high + 1]]

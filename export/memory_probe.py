@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lqhq.runtime.axes import shape_of
 from lqhq.runtime.engines.onnx import OnnxSession
 from lqhq.runtime.machine import cpu_count
 from lqhq.runtime.onnx_file import read_onnx
@@ -33,9 +34,8 @@ def peak_bytes() -> int:
 
 def _run(graph: Path, height: int, width: int) -> None:
     """One sample of zeros, in the shapes that the graph itself names."""
-    sides = {"N": 1, "H": height, "W": width}
     feed = {
-        name: np.zeros([side if isinstance(side, int) else sides[str(side)] for side in value.shape or ()], value.dtype)
+        name: np.zeros(shape_of([side or 1 for side in value.shape or ()], 1, height, width), value.dtype)
         for name, value in read_onnx(graph, graph.name).inputs.items()
     }
     with OnnxSession(graph, threads=cpu_count()) as session:

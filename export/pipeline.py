@@ -14,7 +14,7 @@ import msgspec
 
 from lqhq.export.assets import copy_papers
 from lqhq.export.bisect_precision import bisect_precision
-from lqhq.export.family import Family, Recipe, RoleGraph
+from lqhq.export.family import Family, Recipe, RoleGraph, Written
 from lqhq.export.foreign_text import printable
 from lqhq.export.goldens import write_goldens
 from lqhq.export.half import at_precision, declared_islands
@@ -31,6 +31,7 @@ from lqhq.runtime.errors import BundleError, CheckpointError
 from lqhq.runtime.manifest import Role
 from lqhq.runtime.parity import Report
 from lqhq.runtime.precision import FLOATS, PRECISIONS, Precision
+from lqhq.runtime.profiles import takes_image
 
 __all__ = ["ParityError", "export_bundle"]
 
@@ -77,11 +78,15 @@ def export_bundle(
         graphs: dict[Role, dict[Precision, m.Graph]] = {
             graph.role: {"fp32": make(graph, "fp32")} for graph in model.recipe.graphs
         }
+        written = model.recipe.write(folder) if model.recipe.write else Written()
+        if written.segments:
+            count = sum(map(len, written.segments.values()))
+            say(f"wrote {count} segments of {' and '.join(written.segments)}, for images that memory does not hold")
         if papers := copy_papers(checkpoint, folder):
             say(f"taking along {', '.join(papers)}")
         say("writing goldens")
         write_goldens(model.recipe, folder)
-        manifest = _manifest(model, graphs, target, folder)
+        manifest = _manifest(model, graphs, written, target, folder)
         write_manifest(folder, manifest)
         opened = open_bundle(folder, verified=None)
         say("comparing with PyTorch")
@@ -141,8 +146,7 @@ def _remarks(graphs: dict[Role, dict[Precision, m.Graph]], precision: Precision)
     """What nobody should have to find out: a half-precision graph that is none."""
     for role, variants in graphs.items():
         plan = variants[precision].plan
-        images = any("H" in tensor.shape for tensor in variants[precision].inputs.values())
-        if plan is not None and images and plan.weights.get(FLOATS[precision], 0) == 0:
+        if plan is not None and takes_image(variants[precision].inputs) and plan.weights.get(FLOATS[precision], 0) == 0:
             yield f"{precision} of {role} IS FLOAT32: nothing less came to the bound, so it gains nothing over fp32"
 
 
@@ -211,7 +215,9 @@ def _traced(
     )
 
 
-def _manifest(model: Model, graphs: dict[Role, dict[Precision, m.Graph]], target: Path, folder: Path) -> m.Manifest:
+def _manifest(
+    model: Model, graphs: dict[Role, dict[Precision, m.Graph]], written: Written, target: Path, folder: Path
+) -> m.Manifest:
     recipe, settings = model.recipe, model.settings
     return m.Manifest(
         name=settings.name or _name(model, target),
@@ -226,7 +232,13 @@ def _manifest(model: Model, graphs: dict[Role, dict[Precision, m.Graph]], target
         finish=recipe.finish,
         tiles=recipe.tiles,
         reduction=recipe.reduction,
-        licences=settings.licences or (m.Licence(part="base", licence="unknown"),),
+        original=recipe.original,
+        latent=recipe.latent,
+        segments=dict(written.segments),
+        prompt=written.prompt,
+        baked_prompt=recipe.baked_prompt,
+        tagger=written.tagger,
+        licences=settings.licences or recipe.licences,
         provenance=m.Provenance(
             sources=model.sources,
             format=model.format,

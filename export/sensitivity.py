@@ -10,12 +10,14 @@ moved by a few units in the last place.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from lqhq.export.family import Arrays, Recipe, RoleGraph
 from lqhq.export.reference import reference_image, reference_outputs
@@ -31,19 +33,36 @@ MOST = 4e-3  # half a level of 8 bits; a network that needs more cannot be compa
 
 @contextmanager
 def _moved_weights(graphs: Sequence[RoleGraph]) -> Iterator[None]:
-    """All weights of the plain networks changed by up to `WEIGHT_JITTER`, from a fixed seed, and put back."""
-    weights = list({id(one): one for graph in graphs for one in graph.plain.parameters()}.values())
-    kept = [one.detach().clone() for one in weights]
-    draw = torch.Generator().manual_seed(0)
-    try:
-        with torch.no_grad():
-            for one in weights:
-                one.mul_(1 + WEIGHT_JITTER * (2 * torch.rand(one.shape, generator=draw) - 1))
+    """All weights of the plain networks changed by up to `WEIGHT_JITTER`, from a fixed seed.
+
+    Each module's own weights are changed while it runs, and put back behind it: a copy of all of them would take as
+    much memory again.
+    """
+    with ExitStack() as stack:
+        for module in {id(one): one for graph in graphs for one in graph.plain.modules()}.values():
+            if next(module.parameters(recurse=False), None) is not None:
+                moved = _Moved()
+                stack.callback(module.register_forward_pre_hook(moved.before).remove)
+                stack.callback(module.register_forward_hook(moved.after, always_call=True).remove)
         yield
-    finally:
-        with torch.no_grad():
-            for one, value in zip(weights, kept, strict=True):
-                one.copy_(value)
+
+
+class _Moved:
+    """Hooks around one module."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[nn.Parameter, Tensor]] = []
+
+    def before(self, module: nn.Module, args: Any) -> None:
+        draw = torch.Generator().manual_seed(0)
+        for one in module.parameters(recurse=False):
+            self._kept.append((one, one.data))
+            one.data = one.data * (1 + WEIGHT_JITTER * (2 * torch.rand(one.shape, generator=draw) - 1))
+
+    def after(self, module: nn.Module, args: Any, output: Any) -> None:
+        for one, value in self._kept:
+            one.data = value
+        self._kept.clear()
 
 
 def forward_bound(graph: RoleGraph, feed: Arrays) -> float:

@@ -14,7 +14,18 @@ from msgspec import Meta
 from lqhq.runtime.errors import CheckpointError, OptionError
 from lqhq.runtime.manifest import Licence, Pixels
 
-__all__ = ["Sampling", "Settings", "Task", "TileSettings", "join", "merge_config", "split_config"]
+__all__ = [
+    "FILES",
+    "JOINED",
+    "Sampling",
+    "Settings",
+    "Task",
+    "TileSettings",
+    "foreign_setting",
+    "join",
+    "merge_config",
+    "split_config",
+]
 
 NoiseRule = Literal["none", "const", "brownian", "renoise"]
 Finite = Annotated[float, Meta(ge=-1e9, le=1e9)]
@@ -22,6 +33,11 @@ Positive = Annotated[float, Meta(gt=0, le=1e9)]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 Side = Annotated[int, Meta(ge=1, le=1 << 16)]
 Task = Literal["super-resolution", "restoration", "deblurring", "inpainting", "degradation"]
+
+
+# Of models of several checkpoints: where the others lie, and what else is theirs.
+FILES = ("base", "dape", "ram", "tag_names", "tag_thresholds")
+JOINED = (*FILES, "prompt", "process_size")
 
 
 class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -59,7 +75,9 @@ class Settings(Strict, frozen=True, kw_only=True):
     """lqhq's own keys of a config file. None means not given.
 
     `time_scale`: the network is fed t * time_scale, t in (0, 1]. `eps` and `clip_denoised` are for schedules that
-    do not state their own. `state_key` and `key_prefix` choose the tensors inside the file.
+    do not state their own. `state_key` and `key_prefix` choose the tensors inside the file. From `base` on they are for
+    models of several checkpoints: where the others lie, the prompt to fold in, the side that small images are enlarged
+    to after the enlargement.
     """
 
     time_scale: Positive | None = None
@@ -77,6 +95,13 @@ class Settings(Strict, frozen=True, kw_only=True):
     task: Task | None = None
     state_key: str | None = None
     key_prefix: str | None = None
+    base: str | None = None
+    dape: str | None = None
+    ram: str | None = None
+    tag_names: str | None = None
+    tag_thresholds: str | None = None
+    prompt: Annotated[str, Meta(max_length=4096)] | None = None
+    process_size: Side | None = None
 
 
 def merge_config(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,4 +159,14 @@ def _joined_schedules(file: dict[str, Sampling], flags: dict[str, Sampling]) -> 
 def _conflict(flag: str, file: object, given: object) -> OptionError:
     return OptionError(
         flag, found=f"{given!r}, but {file!r} in the config", expected="one value", mend="Remove one of the two."
+    )
+
+
+def foreign_setting(family: str, key: str) -> OptionError:
+    """The error for a setting that models of `family` do not take."""
+    return OptionError(
+        f"--{key.replace('_', '-')}",
+        found="a value, in --config or as a flag",
+        expected=f"none: a model of {family} takes no {key.replace('_', ' ')}",
+        mend="Leave it out.",
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from lqhq.export.settings import TileSettings
 from lqhq.runtime.errors import OptionError
 from lqhq.runtime.manifest import TileHints
@@ -18,6 +20,7 @@ def tile_hints(
     overlap: int,
     reach: int | None,
     deviations: tuple[str, ...],
+    blend: Literal["each", "final"] = "final",
 ) -> TileHints:
     """The hints for networks of this `multiple`, `own` settings before the rest. Raises `OptionError` for misfits."""
     own = own or TileSettings()
@@ -28,7 +31,7 @@ def tile_hints(
             smallest=smallest,
             preferred=own.preferred or preferred,
             overlap=overlap,
-            blend=own.blend or "final",
+            blend=own.blend or blend,
             trained=own.trained,
             reach=reach,
             deviations=deviations or _short_overlap(reach, overlap),

@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from lqhq.export.half import HalfModule
 from lqhq.export.half_arithmetic import HalfArithmetic
 from lqhq.export.reference import reference_outputs
 from lqhq.export.torch_session import TorchSession
+from lqhq.runtime.axes import parse_axis
 from lqhq.runtime.errors import EngineError
 from lqhq.runtime.precision import Plan, Precision
 
@@ -32,7 +33,7 @@ OPSETS: dict[Precision, int] = {"fp32": 21, "fp16": 21, "bf16": 22}
 EXTERNAL_ABOVE = 1 << 30  # protobuf stops at 2 GiB, and large files are better memory-mapped
 CLOSE = 1e-4  # relative; a wrong graph is wrong by far more, the fine comparison is `validate`
 HALF_CLOSE = 4.0  # times what PyTorch's own half precision differs by from float32: two roundings may differ by twice
-TRACED = (2, 4, 6)  # N, and H and W in multiples: no axis may be taken for another, or for a constant
+TRACED_BATCH = 2  # one would be taken for a constant; H and W differ for the same reason
 CHECKED = ((1, 3, 2), (3, 2, 5))
 
 
@@ -76,11 +77,11 @@ def _quiet() -> Iterator[None]:
 
 
 def _exported(graph: RoleGraph, opset: int) -> ir.Model:
-    n, high, wide = TRACED
-    feed = graph.examples(np.random.default_rng(0), n, high * graph.multiple, wide * graph.multiple)
+    high, wide = graph.traced
+    feed = graph.examples(np.random.default_rng(0), TRACED_BATCH, high * graph.multiple, wide * graph.multiple)
     free = _free_axes(graph.multiple)
     shapes = tuple(
-        {axis: free[side] for axis, side in enumerate(tensor.shape) if isinstance(side, str)}
+        {axis: _free(side, free) for axis, side in enumerate(tensor.shape) if isinstance(side, str)}
         for tensor in graph.inputs.values()
     )
     with _quiet():
@@ -104,6 +105,13 @@ def _free_axes(multiple: int) -> dict[str, Any]:
     batch = torch.export.Dim("N", min=1, max=1 << 16)
     high, wide = (torch.export.Dim(name, min=1, max=most) for name in ("h", "w"))
     return {"N": batch, "H": multiple * high if multiple > 1 else high, "W": multiple * wide if multiple > 1 else wide}
+
+
+def _free(axis: str, free: Mapping[str, Any]) -> Any:
+    parsed = parse_axis(axis)
+    assert parsed is not None  # the manifest's schema has no other axes
+    times, letter = parsed
+    return times * free[letter] if times > 1 else free[letter]
 
 
 def _clean(model: ir.Model, graph: RoleGraph) -> None:

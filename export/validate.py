@@ -97,7 +97,7 @@ def _tiled(graph: RoleGraph, session: Session, reduction: Reduction) -> Case:
 
 def _restored(recipe: Recipe, bundle: Bundle, photos: Mapping[str, Photo], threads: int) -> Iterator[Case]:
     """Every schedule on images of odd sides; the floats before quantising and the finished 8 bits."""
-    with Restorer.open(bundle, threads=threads) as restorer:
+    with Restorer.open(bundle.bare(), threads=threads) as restorer:
         for schedule in recipe.schedules or (None,):
             for index, (height, width) in enumerate(sizes(recipe)):
                 mask = synthetic_mask(height, width) if recipe.masked else None

@@ -217,7 +217,7 @@ def _image(
     wanted = planes(reference_image(recipe, image, noise=noise, **told).levels)
     case = f"{case}, {schedule}" if schedule else case
     for whose, sessions in ((what, runs.engine), (f"{what}, PyTorch", runs.half)):
-        restorer = Restorer(runs.bundle, sessions)
+        restorer = Restorer(runs.bundle.bare(), sessions)
         try:
             found = planes(restorer.restore(image, **told, noise=noise or None, tile=WHOLE, overlap=0))
         except EngineError as error:  # NaN in the image

@@ -100,7 +100,7 @@ def _restore_file(
     check_fits(pair.target, opened, scale=restorer.bundle.manifest.scale)  # before the work, not after it
     if mask is not None:
         options = {**options, "mask": read_mask(mask, Size(*opened.pixels.shape[:2]))}
-    planning = ("schedule", "tile", "overlap", "blend", "memory", "prior")
+    planning = ("schedule", "tile", "overlap", "blend", "memory", "prior", "rules")
     choice = restorer.plan(opened.pixels, **{name: options[name] for name in planning if name in options})
     _make_ready(pair.target)
     if note is not None:

@@ -25,11 +25,14 @@ from lqhq.runtime.graph_file import GraphFile
 from lqhq.runtime.manifest import (
     MAX_JSON_BYTES,
     FileRecord,
+    Graph,
     Manifest,
     Role,
     manifest_from_json,
     manifest_to_json,
 )
+from lqhq.runtime.precision import Precision
+from lqhq.runtime.segment_contract import segment_graphs
 from lqhq.runtime.strict_json import plain_json
 from lqhq.runtime.verified import CACHE_FILE, Verified, sha256_file
 
@@ -57,6 +60,16 @@ class Bundle:
             )
         return self.folder / name
 
+    def bare(self) -> Bundle:
+        """The same graphs without what is done around them: the rule for small images, and the colour fix.
+
+        Parity is about the networks; images of any size reach them as they are.
+        """
+        manifest = self.manifest
+        prepare = tuple(step for step in manifest.prepare if step != manifest.small)
+        finish = tuple(step for step in manifest.finish if step != manifest.colour)
+        return Bundle(self.folder, msgspec.structs.replace(manifest, prepare=prepare, finish=finish))
+
     def graph(self, role: Role, precision: str) -> GraphFile:
         """The graph of a role. Raises `OptionError` for a precision that the bundle does not hold."""
         variants = self.manifest.graphs[role]
@@ -68,12 +81,18 @@ class Bundle:
                 expected=f"one of {', '.join(sorted(variants))}",
                 mend="Export the checkpoint again with this --precision, or leave it out.",
             )
-        graph = variants[found]
+        return self._file(role, found, variants[found])
+
+    def segment(self, role: Role, index: int) -> GraphFile:
+        """Segment `index` of a role, which is always in float32."""
+        return self._file(role, "fp32", segment_graphs(self.manifest, role)[index])
+
+    def _file(self, role: Role, precision: Precision, graph: Graph) -> GraphFile:
         digests = [self.manifest.files[name].sha256 for name in (graph.file, *graph.external_data)]
         return GraphFile(
             bundle=self.manifest.name,
             role=role,
-            precision=found,
+            precision=precision,
             path=self.path(graph.file),
             graph=graph,
             digest=hashlib.sha256("".join(digests).encode() + msgspec.json.encode(graph.plan)).hexdigest(),

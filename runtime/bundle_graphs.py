@@ -11,6 +11,7 @@ from lqhq.runtime.errors import BundleError
 from lqhq.runtime.manifest import Graph, Manifest, Tensor
 from lqhq.runtime.onnx_file import GraphValue, OnnxFile, read_onnx
 from lqhq.runtime.role_contracts import AGAIN, check_contract
+from lqhq.runtime.segment_contract import segment_graphs
 
 __all__ = ["check_graphs"]
 
@@ -24,16 +25,22 @@ def check_graphs(folder: Path, manifest: Manifest) -> None:
     """Compare every graph's file with its entry in the manifest. Raises `BundleError` where they differ."""
     for role, variants in manifest.graphs.items():
         for precision, graph in variants.items():
-            where = f"graphs.{role}.{precision}"
-            _check_size(f"{where}.inputs", graph.inputs)
-            _check_size(f"{where}.outputs", graph.outputs)
             check_contract(manifest, role, precision, graph)
-            found = read_onnx(folder / graph.file, graph.file)
-            _check_domains(where, found)
-            _check_values(f"{where}.inputs", graph.inputs, found.inputs)
-            _check_values(f"{where}.outputs", graph.outputs, found.outputs)
-            _check_external(where, graph, found, manifest)
-            _check_plan(where, graph, found)
+            _check_graph(folder, manifest, f"graphs.{role}.{precision}", graph)
+    for role in manifest.segments:
+        for index, graph in enumerate(segment_graphs(manifest, role)):
+            _check_graph(folder, manifest, f"segments.{role}[{index}]", graph)
+
+
+def _check_graph(folder: Path, manifest: Manifest, where: str, graph: Graph) -> None:
+    _check_size(f"{where}.inputs", graph.inputs)
+    _check_size(f"{where}.outputs", graph.outputs)
+    found = read_onnx(folder / graph.file, graph.file)
+    _check_domains(where, found)
+    _check_values(f"{where}.inputs", graph.inputs, found.inputs)
+    _check_values(f"{where}.outputs", graph.outputs, found.outputs)
+    _check_external(where, graph, found, manifest)
+    _check_plan(where, graph, found)
 
 
 def _check_plan(where: str, graph: Graph, found: OnnxFile) -> None:

@@ -13,23 +13,29 @@ from numpy.typing import NDArray
 
 from lqhq.kernels.blend_tiles import add_tile
 from lqhq.runtime.tiles import TilePlan
-from lqhq.runtime.window import axis_weights
+from lqhq.runtime.window import Window, axis_weights
 
 __all__ = ["Canvas"]
 
 Array = NDArray[np.float32]
 
+GAUSSIAN_DROP = 0.5  # the original centres its window half a pixel lower than the tile, and not to the right
+
 
 class Canvas:
     """Weighted sum of tiles `[C, h, w]`; `sink(top, rows)` gets finished rows `[C, n, W]` from top to bottom.
 
-    The array given to `sink` is reused afterwards: copy what must stay.
+    `window` is how neighbours are blended: `ramp`, or the original program's Gaussian (see `window.py`). The array
+    given to `sink` is reused afterwards: copy what must stay.
     """
 
-    def __init__(self, plan: TilePlan, channels: int, sink: Callable[[int, Array], None]) -> None:
+    def __init__(
+        self, plan: TilePlan, channels: int, sink: Callable[[int, Array], None], window: Window = "ramp"
+    ) -> None:
         self._plan, self._sink = plan, sink
-        self._row_weights = axis_weights(plan.canvas.height, plan.tile.height, plan.overlap, plan.tops)
-        self._column_weights = axis_weights(plan.canvas.width, plan.tile.width, plan.overlap, plan.lefts)
+        (height, width), tile, drop = plan.canvas, plan.tile, GAUSSIAN_DROP if window == "gaussian" else 0.0
+        self._row_weights = axis_weights(height, tile.height, plan.overlap, plan.tops, window=window, shift=drop)
+        self._column_weights = axis_weights(width, tile.width, plan.overlap, plan.lefts, window=window)
         self._band = np.zeros((channels, plan.tile.height, plan.canvas.width), np.float32)
         self._waiting: dict[int, Array] = {}
         self._next = 0

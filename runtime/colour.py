@@ -16,9 +16,10 @@ from lqhq.kernels.pack_pixels import FULL_SCALE
 from lqhq.runtime.errors import OptionError
 from lqhq.runtime.geometry import Box
 
-__all__ = ["ColourFix", "Source", "fix_colour"]
+__all__ = ["ColourFix", "Rounding", "Source", "fix_colour"]
 
 ColourFix = Literal["adain", "wavelet"]
+Rounding = Literal["round", "truncate"]
 Source = Callable[[Box], NDArray[np.float32]]
 Pixels = TypeVar("Pixels", NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32])
 
@@ -28,14 +29,14 @@ STRIP_ROWS = 128  # 20 MB per float32 plane of a strip 8000 px wide; the halo ad
 EPSILON = 1e-5  # added to the variance, not to the deviation
 
 
-def fix_colour(kind: ColourFix, hq: Pixels, source: Source, *, strip_rows: int = STRIP_ROWS) -> Pixels:
+def fix_colour(kind: ColourFix, hq: Pixels, source: Source, *, mode: Rounding, strip_rows: int = STRIP_ROWS) -> Pixels:
     """Return `hq` with the colours of `source`, as a new array of the same shape and dtype.
 
     `hq` is `[H, W, C]`, uint8, uint16 or float32 in 0..1. `source(box)` returns that part of the prepared
     network input at the size of `hq`, float32 `[box.height, box.width, C]` in 0..1; it is asked for
     full-width strips, top to bottom, with a halo of 31 rows for `wavelet`. The result is clipped to 0..1;
-    integers are truncated, not rounded, as OSEDiff does (its results are half a level dark on average, and so
-    are ours: parity first).
+    integers are rounded half to even, or with mode `truncate` cut off, as OSEDiff does: its results are half a
+    level dark on average.
 
     `adain`, per channel: (hq - mean_hq) / std_hq * std_source + mean_source, std = sqrt(unbiased variance +
     1e-5) (adaptive instance normalisation, Huang and Belongie 2017, as in StableSR and OSEDiff).
@@ -56,6 +57,8 @@ def fix_colour(kind: ColourFix, hq: Pixels, source: Source, *, strip_rows: int =
     for rows, strip in fix(hq, _checked(source, hq.shape), strip_rows):
         np.clip(strip, 0.0, 1.0, out=strip)
         strip *= np.float32(FULL_SCALE[hq.dtype.name])
+        if mode == "round" and hq.dtype.kind == "u":
+            np.rint(strip, out=strip)
         out[rows] = strip.astype(hq.dtype)  # truncates towards zero
     return out
 

@@ -14,7 +14,7 @@ from lqhq.runtime.manifest import Manifest, Tensor
 __all__ = ["STREAMS", "check_extras", "check_shapes"]
 
 Arrays = Mapping[str, NDArray[Any]]
-STREAMS = ("start", "step", "prior")
+STREAMS = ("start", "step", "prior", "posterior")
 
 
 def check_shapes(file: str, case: str, arrays: Arrays, tensors: Mapping[str, Tensor]) -> None:
@@ -43,8 +43,9 @@ def check_extras(file: str, manifest: Manifest, found: Arrays, schedule: str | N
         needed |= {"start"} if rows.start.c_noise else set()
         needed |= {"step"} if any(row.noisy for row in rows.rows) else set()
     extras = {key for key in (*STREAMS, "mask") if key in found}
-    # Export stores every stream of a schedule that draws any.
-    foreign = extras & {"start", "step"} if schedule is None else extras & {"prior"}
+    # Export stores every stream of a schedule that draws any, and that of a latent's mean.
+    foreign = extras & ({"start", "step", "posterior"} if schedule is None else {"prior"})
+    foreign |= extras & ({"posterior"} if manifest.latent is None else set())
     if not needed <= extras or foreign or ("mask" in extras) != manifest.masked:
         raise unusable(file, f"arrays {sorted(found)}, where {sorted(needed)} are needed")
     width = manifest.graphs["encode"]["fp32"].inputs["noise"].shape[1:] if schedule is None else None

@@ -20,22 +20,30 @@ from lqhq.runtime.schedule import Schedule
 
 __all__ = [
     "VERSION",
+    "ColourStep",
     "Composite",
     "Crop",
+    "EnlargeSmall",
     "FileRecord",
     "Graph",
+    "Latent",
     "Licence",
     "Manifest",
     "MaskOut",
     "Memory",
+    "OriginalRules",
     "Pad",
     "ParityRecord",
     "Pixels",
+    "Prompt",
     "Provenance",
     "Quantize",
     "Reduction",
     "Resize",
     "Role",
+    "Segment",
+    "SourceFile",
+    "Tagger",
     "Tensor",
     "TileHints",
     "Unit",
@@ -293,7 +301,7 @@ class Manifest(Strict, frozen=True, kw_only=True):
             raise ValueError("reduction.preferred leaves no core between two reaches")
 
     def _check_graphs(self) -> None:
-        prompted = {role for role in self.graphs if role in ("text", "tag")}
+        prompted: set[Role] = {role for role in self.graphs if role in ("text", "tag")}
         if set(self.graphs) - prompted not in PIPELINES or prompted not in PROMPTED:
             pipelines = " or ".join(", ".join(sorted(roles)) for roles in PIPELINES)
             raise ValueError(

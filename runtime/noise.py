@@ -25,7 +25,8 @@ class NoiseField:
     """Standard normals of any box of the canvas, and of vectors that belong to the whole image.
 
     `shapes` says which streams there are and what an `injected` array must be: `start` `[C, H, W]` and `step`
-    `[rows, C, H, W]` of the prepared image's size (beyond it, in the padding, they are zero), `prior` `[Z]`.
+    `[rows, C, H, W]` of the prepared image's size (beyond it, in the padding, they are zero), `prior` `[Z]`, and
+    `posterior` `[C, H, W]`, which is zero unless it is injected: the mean of what `encode` gives.
     """
 
     def __init__(
@@ -65,6 +66,12 @@ class NoiseField:
             vector: Array = self._normal("prior", 0, 1, Box(0, 0, 1, width))[0, 0]
             return vector
         return self._given("prior")
+
+    def posterior(self, box: Box) -> Array:
+        """`[C, h, w]` for the role `encode`."""
+        if self._injected is None or "posterior" not in self._injected:
+            return np.zeros((self._shapes["posterior"][0], *box.size), np.float32)
+        return self._injected["posterior"][:, box.rows, box.columns]
 
     def _draw(self, stream: str, row: int, box: Box) -> Array:
         channels = self._shapes["start"][0]

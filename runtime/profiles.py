@@ -20,8 +20,8 @@ __all__ = [
     "default_profiles",
     "describe",
     "fits",
+    "in_latents",
     "parse_profile",
-    "shape_of",
     "takes_image",
 ]
 
@@ -31,13 +31,6 @@ BATCH = Range(1, 1, 4)  # tiles of one image that share a call; 4 fill a GPU at 
 ONE = Range(1, 1, 1)
 WRITTEN = re.compile(r"(?P<height>[0-9-]+)x(?P<width>[0-9-]+)(?:@(?P<batch>[0-9-]+))?")
 NUMBERS = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6}))?")
-AXIS = re.compile(r"([0-9]*)([NHW])")
-
-
-def shape_of(shape: Iterable[int | str], n: int, height: int, width: int) -> tuple[int, ...]:
-    """The numbers of a manifest's shape: axes N, H, W and multiples such as 4H, for one batch and tile."""
-    lengths = {"N": n, "H": height, "W": width}
-    return tuple(axis if isinstance(axis, int) else _length(axis, lengths) for axis in shape)
 
 
 def takes_image(inputs: Mapping[str, Tensor]) -> bool:
@@ -54,16 +47,30 @@ def default_profiles(manifest: Manifest, role: Role, *, batch: Range = BATCH) ->
     """
     if not takes_image(manifest.graphs[role]["fp32"].inputs):
         return (Profile(batch=batch, height=ONE, width=ONE),)
-    multiple, tiles = manifest.tiles.multiple, manifest.tiles
+    tiles, unit = manifest.tiles, manifest.latent.factor if manifest.latent else 1
+    multiple = tiles.multiple // unit
     reduction = manifest.reduction if role == "reduce" else None
-    preferred = round_up(reduction.preferred, multiple) if reduction else tiles.preferred
-    side, most = _fixed(preferred), max(preferred, tiles.preferred)
+    preferred = round_up(reduction.preferred, multiple) if reduction else tiles.preferred // unit
+    side, most = _fixed(preferred), max(preferred, tiles.preferred // unit)
     first = Profile(batch=batch, height=side, width=side)
-    least = round_up(tiles.smallest, multiple)
+    least = round_up(tiles.smallest // unit, multiple)
     if least >= most:
         return (first,)
     sides = Range(least, preferred, most)
     return (first, Profile(batch=batch, height=sides, width=sides))
+
+
+def in_latents(profiles: Iterable[Profile], factor: int) -> tuple[Profile, ...]:
+    """Profiles whose sides are network pixels, for graphs that count in latents. Raises `OptionError`."""
+
+    def scaled(profile: Profile, sides: Range) -> Range:
+        if any(side % factor for side in sides):
+            raise _refused(describe(profile), f"sides {sides.least} to {sides.most}", f"multiples of {factor}")
+        return Range(*(side // factor for side in sides))
+
+    return tuple(
+        Profile(batch=one.batch, height=scaled(one, one.height), width=scaled(one, one.width)) for one in profiles
+    )
 
 
 def parse_profile(text: str) -> Profile:
@@ -123,7 +130,8 @@ def check_profiles(profiles: Sequence[Profile], manifest: Manifest, role: Role) 
         if not images and (profile.height, profile.width) != (ONE, ONE):
             raise _refused(text, f"sides for {role}, which takes no image", "1x1@BATCH")
         if images:
-            _check_sides(profile, manifest.tiles.multiple, manifest.tiles.smallest)
+            unit = manifest.latent.factor if manifest.latent else 1
+            _check_sides(profile, manifest.tiles.multiple // unit, manifest.tiles.smallest // unit)
 
 
 def _check_sides(profile: Profile, multiple: int, smallest: int) -> None:
@@ -154,12 +162,6 @@ def _range(text: str) -> tuple[int, int] | None:
 
 def _fixed(side: int) -> Range:
     return Range(side, side, side)
-
-
-def _length(axis: str, lengths: Mapping[str, int]) -> int:
-    match = AXIS.fullmatch(axis)
-    assert match is not None, axis  # the manifest's schema has no other axes
-    return int(match[1] or 1) * lengths[match[2]]
 
 
 def _refused(text: str, found: str, expected: str) -> OptionError:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,28 +14,32 @@ from numpy.typing import NDArray
 from lqhq.runtime.alpha import bleed, constant_value, join_alpha, split_alpha
 from lqhq.runtime.autotile import Choice, choose_tiles, default_budget
 from lqhq.runtime.bundle import Bundle, open_bundle
+from lqhq.runtime.bundle_sessions import open_sessions
 from lqhq.runtime.colour import ColourFix, fix_colour
 from lqhq.runtime.driver import drive
-from lqhq.runtime.engine_spec import Flavour, Profile, Range
-from lqhq.runtime.engines import open_session
+from lqhq.runtime.engine_spec import Profile
 from lqhq.runtime.engines.setup import Setup, quiet
 from lqhq.runtime.errors import OptionError
 from lqhq.runtime.geometry import Size
 from lqhq.runtime.guided import guided
 from lqhq.runtime.image_array import check_image
 from lqhq.runtime.job import Job
-from lqhq.runtime.manifest import Manifest, Role
+from lqhq.runtime.latent_job import LatentRun, Told
+from lqhq.runtime.latent_plan import LatentChoice, LatentRequest, choose_latents
 from lqhq.runtime.mask import hole_of, require_mask
 from lqhq.runtime.noise import NoiseField, row_shapes
 from lqhq.runtime.precision import Precision
 from lqhq.runtime.prepare import PreparedImage, canvas_size
-from lqhq.runtime.profiles import default_profiles, takes_image
+from lqhq.runtime.restore_options import blend_of, colour_of, foreign, prior_of, rules_of
 from lqhq.runtime.sampling import sampling
 from lqhq.runtime.schedule import Schedule
 from lqhq.runtime.session import Session
+from lqhq.runtime.session_pool import SessionPool
 from lqhq.runtime.sink import ImageSink
+from lqhq.runtime.view import View, view_of
+from lqhq.runtime.words import Asked, Words, check_words
 
-__all__ = ["Restorer", "engine_profiles"]
+__all__ = ["Restorer"]
 
 CHANNELS = 3
 BLEED_BYTES = 60  # of each pixel with alpha, while hidden colours are filled: measured
@@ -49,10 +52,13 @@ Image = NDArray[Any]
 class _Run:
     """How one request is run: what all its planes share."""
 
+    view: View
     schedule: Schedule | None
-    choice: Choice
+    choice: Choice | LatentChoice
     blend: str
     prior: str
+    words: Asked
+    scratch: Path | None
     seed: int
     noise: Mapping[str, NDArray[np.float32]] | None
     hole: NDArray[np.bool_] | None
@@ -61,9 +67,17 @@ class _Run:
 class Restorer:
     """An opened bundle on one device. Close it, or use it in a `with` statement. One thread at a time."""
 
-    def __init__(self, bundle: Bundle, sessions: Mapping[str, Session], *, precision: Precision = "fp32") -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        sessions: Mapping[str, Session],
+        *,
+        precision: Precision = "fp32",
+        say: Callable[[str], None] = quiet,
+    ) -> None:
         self.bundle, self.precision = bundle, precision
         self._sessions = sessions  # by role
+        self._words = Words(bundle, say)
 
     @classmethod
     def open(
@@ -85,23 +99,15 @@ class Restorer:
         `EngineError`, or `OptionError` for a precision that the bundle does not hold.
         """
         opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-        with ExitStack() as opening:
-            sessions: dict[str, Session] = {}
-            for role in opened.manifest.graphs:
-                setup = Setup(
-                    device=device,
-                    threads=threads,
-                    profiles=engine_profiles(opened.manifest, role, engine, profiles),
-                    cache=cache,
-                    keep=_shared(opened.manifest, role),
-                    say=say,
-                )
-                graph = opened.graph(role, precision)
-                sessions[role] = opening.enter_context(open_session(engine, graph, setup))
-            opening.pop_all()
-        return cls(opened, sessions, precision=graph.precision)
+        setup = Setup(device=device, threads=threads, profiles=tuple(profiles), cache=cache, say=say)
+        sessions = open_sessions(opened, engine, precision, setup)
+        first = opened.graph(next(iter(opened.manifest.graphs)), precision)
+        return cls(opened, sessions, precision=first.precision, say=say)
 
     def close(self) -> None:
+        if isinstance(self._sessions, SessionPool):
+            self._sessions.close()
+            return
         for session in self._sessions.values():
             session.close()
 
@@ -122,7 +128,7 @@ class Restorer:
         manifest = self.bundle.manifest
         if "denoise" not in manifest.graphs:
             if name is not None:
-                raise _foreign(manifest, "schedule", name)
+                raise foreign(manifest, "schedule", name)
             return None
         if not isinstance(name, Schedule):
             name = manifest.default_schedule if name is None else name
@@ -144,14 +150,26 @@ class Restorer:
         return name
 
     def check(
-        self, *, masked: bool, schedule: str | None, blend: str | None, prior: str | None, color_fix: str = "none"
+        self,
+        *,
+        masked: bool,
+        schedule: str | None,
+        blend: str | None,
+        prior: str | None,
+        color_fix: str | None = None,
+        prompt: str | None = None,
+        tagger: bool = False,
+        rules: str | None = None,
     ) -> None:
         """Raise `OptionError` for what `restore` would refuse on any image; `masked` says that there are masks."""
-        require_mask(self.bundle.manifest, given=masked)
+        manifest = self.bundle.manifest
+        require_mask(manifest, given=masked)
         self.schedule(schedule)
-        self._blend(blend)
-        self._prior(prior)
-        self._colour_fix(color_fix)
+        blend_of(manifest, blend)
+        prior_of(manifest, prior)
+        colour_of(manifest, color_fix)
+        check_words(self.bundle, Asked(prompt=prompt, tagger=tagger))
+        rules_of(manifest, rules)
 
     def plan(
         self,
@@ -163,28 +181,58 @@ class Restorer:
         blend: str | None = None,
         prior: str | None = None,
         memory: int | None = None,
-    ) -> Choice:
+        rules: str | None = None,
+    ) -> Choice | LatentChoice:
         """The tiles that `restore` would use for `image`, and why. Raises as `restore` does."""
         check_image(image)
         manifest, chosen = self.bundle.manifest, self.schedule(schedule)
-        height, width, channels = image.shape
+        view = view_of(manifest, Size(*image.shape[:2]), rules_of(manifest, rules))
+        height, width, channels = (*view.size, image.shape[2])
         # Image and result; a colour fix makes the result anew; alpha is filled in floats before the network runs.
-        held = image.nbytes + 2 * height * width * manifest.scale**2 * channels * image.dtype.itemsize
+        held = image.nbytes + view.held_bytes(channels, image.dtype.itemsize)
+        held += 2 * height * width * view.manifest.scale**2 * channels * image.dtype.itemsize
         held += BLEED_BYTES * height * width if channels % 2 == 0 else 0
+        canvas = canvas_size(view.size, view.manifest)
+        budget = default_budget() if memory is None else memory
+        side = "auto" if tile is None else int(tile) if isinstance(tile, np.integer) else tile
+        depth = chosen.depth if chosen else 0
+        blended = blend_of(manifest, blend)
+        if manifest.latent is not None:
+            prior_of(manifest, prior)
+            return choose_latents(
+                LatentRequest(
+                    manifest=view.manifest,
+                    canvas=canvas,
+                    tile=side,
+                    overlap=overlap,
+                    original=view.original is not None,
+                    depth=depth,
+                    held_bytes=held,
+                    budget_bytes=budget,
+                    precision=self.precision,
+                    segmented=frozenset(manifest.segments if isinstance(self._sessions, SessionPool) else ()),
+                    profiles=self._limited(),
+                )
+            )
         return choose_tiles(
-            manifest,
-            canvas_size(Size(height, width), manifest),
-            tile="auto" if tile is None else int(tile) if isinstance(tile, np.integer) else tile,
+            view.manifest,
+            canvas,
+            tile=side,
             overlap=overlap,
-            blend=self._blend(blend),
-            prior=self._prior(prior),
-            depth=chosen.depth if chosen else 0,
+            blend=blended,
+            prior=prior_of(manifest, prior),
+            depth=depth,
             held_bytes=held,
-            budget_bytes=default_budget() if memory is None else memory,
+            budget_bytes=budget,
             precision=self.precision,
             limits={role: one.largest for role, one in self._sessions.items() if one.largest is not None},
-            profiles={role: one.profiles for role, one in self._sessions.items() if one.largest is not None},
+            profiles=self._limited(),
         )
+
+    def _limited(self) -> dict[str, tuple[Profile, ...]]:
+        """The shapes of engines that were built for some. Sessions that are not open yet take any."""
+        opened = self._sessions.opened if isinstance(self._sessions, SessionPool) else self._sessions
+        return {role: one.profiles for role, one in opened.items() if one.largest is not None}
 
     def restore(
         self,
@@ -192,6 +240,7 @@ class Restorer:
         *,
         mask: Image | None = None,
         prompt: str | None = None,
+        tagger: bool = False,
         schedule: str | Schedule | None = None,
         strength: float | None = None,
         seed: int = 0,
@@ -201,7 +250,9 @@ class Restorer:
         blend: str | None = None,
         memory: int | None = None,
         prior: str | None = None,
-        color_fix: str = "none",
+        color_fix: str | None = None,
+        rules: str | None = None,
+        scratch: Path | None = None,
         progress: Progress | None = None,
         cancel: Callable[[], bool] | None = None,
     ) -> Image:
@@ -211,29 +262,64 @@ class Restorer:
         straight alpha, which is restored apart, with the same noise. `seed` draws the noise of stochastic schedules;
         `noise` replaces it by arrays (`start` `[3, H', W']`, `step` `[rows, 3, H', W']`, N(0, 1), of the prepared
         image's size). `tile` (a side, or "auto") and `overlap` are pixels of the prepared image; `blend` is "final" or
-        "each"; `memory` is the budget in bytes. `color_fix` is "none", "wavelet" or "adain". `progress(done, total)`
-        counts network calls.
+        "each"; `memory` is the budget in bytes. `color_fix` is "none", "wavelet" or "adain"; None is the bundle's own.
+        `progress(done, total)` counts network calls.
 
         `mask` `[H, W]` or `[H, W, 1]` is for bundles that fill holes, which need it: what is above zero is the hole,
         the rest of the image is kept. `prior` is for bundles whose restoration is guided by a vector: "image" (one for
         all tiles; the default) or "tile" (each tile its own); their noise is `prior` `[Z]`. They take no schedule.
-        `prompt` and `strength` are for bundles that take them; this release reads none.
+        `strength` is for bundles that take it; this release reads none.
+
+        Latent models: `prompt` is for bundles with a graph for text, which read it as it is; with `tagger`, the image's
+        own tags come first, in the form that the model knows. Their noise is `posterior` `[C, h, w]` of the latent
+        canvas (where it is not given, the mean is taken). `rules` "original" treats sizes and levels as the model's own
+        program does, so the result may have another size. `scratch` is the folder for what memory does not hold; None
+        takes the system's.
 
         Raises `ImageError`, `OptionError`, `LimitError`, `EngineError`, `CancelledError`.
         """
-        self._refuse_foreign(prompt=prompt, strength=strength)
-        fix = self._colour_fix(color_fix)
+        manifest = self.bundle.manifest
+        if strength is not None:
+            raise foreign(manifest, "strength", strength)
+        words = Asked(prompt=prompt, tagger=tagger)
+        check_words(self.bundle, words)
+        fix = colour_of(manifest, color_fix)
+        choice = self.plan(
+            image,
+            schedule=schedule,
+            tile=tile,
+            overlap=overlap,
+            blend=blend,
+            prior=prior,
+            memory=memory,
+            rules=rules,
+        )
+        view = view_of(manifest, Size(*image.shape[:2]), rules_of(manifest, rules))
         run = _Run(
+            view=view,
             schedule=self.schedule(schedule),
-            choice=self.plan(
-                image, schedule=schedule, tile=tile, overlap=overlap, blend=blend, prior=prior, memory=memory
-            ),
-            blend=self._blend(blend),
-            prior=self._prior(prior),
+            choice=choice,
+            blend=blend_of(manifest, blend),
+            prior=prior_of(manifest, prior),
+            words=words,
+            scratch=scratch,
             seed=seed,
             noise=noise,
-            hole=hole_of(mask, image, self.bundle.manifest),
+            hole=hole_of(mask, image, manifest),
         )
+        if isinstance(self._sessions, SessionPool) and isinstance(choice, LatentChoice):
+            self._sessions.alone = choice.alone
+        return view.finished(self._planes(view.prepared(image), run, fix, progress, cancel))
+
+    def _planes(
+        self,
+        image: Image,
+        run: _Run,
+        fix: ColourFix | None,
+        progress: Progress | None,
+        cancel: Callable[[], bool] | None,
+    ) -> Image:
+        """Colour and alpha, each on its own, of an image of the view's size."""
         colour, alpha = split_alpha(image)
         flat = None if alpha is None else constant_value(alpha)
         # What the network sees: hidden colours are replaced, from what is neither hidden nor inside the hole.
@@ -242,22 +328,24 @@ class Restorer:
         )
         planes = [(colour if hidden is None else bleed(colour, hidden), colour)]
         planes += [(alpha, alpha)] if alpha is not None and flat is None else []
-        results = []
+        results, told = [], Told()
         for index, (plane, given) in enumerate(planes):  # one after the other: two at once would take twice the memory
-            source = PreparedImage(plane, self.bundle.manifest, run.hole)
-            job = self._job(source, given, run)
+            source = PreparedImage(plane, run.view.manifest, run.hole)
+            job = self._job(source, given, run, told)
             drive([job], self._sessions, progress=_part(progress, index, len(planes)), cancel=cancel)
             result = job.result()
-            results.append(fix_colour(fix, result, source.pixels) if fix and index == 0 else result)
+            if fix and index == 0:
+                result = fix_colour(fix, result, source.pixels, mode=run.view.manifest.quantize.mode)
+            results.append(result)
         if alpha is None:
             return results[0]
         if flat is not None:
             results.append(np.full((*results[0].shape[:2], 1), flat, alpha.dtype))
         return join_alpha(*results)
 
-    def _job(self, source: PreparedImage, given: Image, run: _Run) -> Job:
+    def _job(self, source: PreparedImage, given: Image, run: _Run, told: Told) -> Job:
         """`given` is the plane as it came: of it the pixels are kept where the manifest composites."""
-        manifest = self.bundle.manifest
+        manifest = run.view.manifest
         sink = ImageSink(
             source.size.scaled(manifest.growth),
             channels=given.shape[2],
@@ -266,8 +354,9 @@ class Restorer:
             given=given if manifest.masked else None,
             hole=run.hole,
         )
-        shapes = self._streams(source.size, run.schedule)
-        noise = NoiseField(seed=run.seed, shapes=shapes, injected=run.noise)
+        noise = NoiseField(seed=run.seed, shapes=self._streams(source, run.schedule), injected=run.noise)
+        if isinstance(run.choice, LatentChoice):
+            return Job(self._latents(run, run.choice).stages(source, noise, sink, told), sink)
         plan, schedule, reduction = run.choice.plan, run.schedule, run.choice.reduction
         if schedule is not None:
             return Job(
@@ -287,89 +376,30 @@ class Restorer:
         )
         return Job(stages, sink)
 
-    def _streams(self, size: Size, schedule: Schedule | None) -> dict[str, tuple[int, ...]]:
-        """The noise that one plane of `size` draws."""
+    def _latents(self, run: _Run, choice: LatentChoice) -> LatentRun:
+        assert run.schedule is not None  # a latent model has a graph for denoise, and so schedules
+        return LatentRun(
+            manifest=run.view.manifest,
+            schedule=run.schedule,
+            choice=choice,
+            window=run.view.window,
+            words=self._words if self.bundle.manifest.prompt else None,
+            asked=run.words,
+            scratch=run.scratch,
+        )
+
+    def _streams(self, source: PreparedImage, schedule: Schedule | None) -> dict[str, tuple[int, ...]]:
+        """The noise that one plane draws."""
+        latent = self.bundle.manifest.latent
+        if latent is not None and schedule is not None:
+            size = Size(*(side // latent.factor for side in source.canvas))
+            posterior = (latent.channels, *size)
+            return {**row_shapes(latent.channels, size, len(schedule.rows)), "posterior": posterior}
         if schedule is not None:
-            return row_shapes(CHANNELS, size, len(schedule.rows))
+            return row_shapes(CHANNELS, source.size, len(schedule.rows))
         width = self.bundle.manifest.graphs["encode"]["fp32"].inputs["noise"].shape[1]
         assert isinstance(width, int)  # the role's contract was checked when the bundle was opened
         return {"prior": (width,)}
-
-    def _prior(self, prior: str | None) -> str:
-        manifest = self.bundle.manifest
-        if prior is not None and "encode" not in manifest.graphs:
-            raise _foreign(manifest, "prior", prior)
-        if prior not in (None, "image", "tile"):
-            raise OptionError(
-                "prior", found=repr(prior), expected="'image' or 'tile'", mend="Leave it out: one for the image."
-            )
-        return prior or "image"
-
-    def _refuse_foreign(self, **given: object) -> None:
-        """Options of the design that no bundle of this release takes."""
-        for name, value in given.items():
-            if value is not None:
-                raise _foreign(self.bundle.manifest, name, value)
-
-    def _colour_fix(self, kind: str) -> ColourFix | None:
-        """None for "none". Told before the work, not after it."""
-        if kind == "none":
-            return None
-        if self.bundle.manifest.masked:  # it would change what is kept, and measure what is to be replaced
-            raise _foreign(self.bundle.manifest, "color_fix", kind)
-        for known in get_args(ColourFix):
-            if kind == known:
-                fix: ColourFix = known
-                return fix
-        raise OptionError(
-            "color_fix",
-            found=repr(kind),
-            expected=f"none, {' or '.join(get_args(ColourFix))}",
-            mend="Leave it out to keep the network's colours.",
-        )
-
-    def _blend(self, blend: str | None) -> str:
-        blend = self.bundle.manifest.tiles.blend if blend is None else blend
-        if blend not in ("each", "final"):
-            raise OptionError(
-                "blend", found=repr(blend), expected="'each' or 'final'", mend="Leave it out for the bundle's own."
-            )
-        if blend == "each" and "denoise" not in self.bundle.manifest.graphs:
-            raise OptionError(
-                "blend",
-                found="'each'",
-                expected="'final': this bundle restores in one step",
-                mend="Leave it out; there is nothing to blend in between.",
-            )
-        return blend
-
-
-def _foreign(manifest: Manifest, name: str, value: object) -> OptionError:
-    return OptionError(
-        name,
-        found=repr(value),
-        expected=f"none: {manifest.name!r} takes no {name}",
-        mend="Leave it out, or use a bundle that takes it (`lqhq inspect` says).",
-    )
-
-
-def engine_profiles(manifest: Manifest, role: Role, engine: str, asked: Sequence[Profile] = ()) -> tuple[Profile, ...]:
-    """Those asked for, or the bundle's own for an engine that is built for shapes; else none."""
-    if engine not in get_args(Flavour):
-        return ()
-    if not asked:
-        return default_profiles(manifest, role)
-    if takes_image(manifest.graphs[role]["fp32"].inputs):
-        return tuple(asked)
-    one = Range(1, 1, 1)  # a graph of vectors has no sides: of the profiles the batches are left
-    return tuple(dict.fromkeys(Profile(batch=profile.batch, height=one, width=one) for profile in asked))
-
-
-def _shared(manifest: Manifest, role: Role) -> frozenset[str]:
-    """Outputs that all tiles of an image take as an input: they stay where the engine computes."""
-    graphs = [graph for variants in manifest.graphs.values() for graph in variants.values()]
-    shared = {name for graph in graphs for name, tensor in graph.inputs.items() if tensor.per == "image"}
-    return frozenset(shared.intersection(*(graph.outputs for graph in manifest.graphs[role].values())))
 
 
 def _part(progress: Progress | None, index: int, count: int) -> Progress | None:

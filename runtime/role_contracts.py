@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lqhq.runtime.errors import BundleError
+from lqhq.runtime.latent_spec import Latent
 from lqhq.runtime.manifest import Graph, Manifest, Role
 
 __all__ = ["check_contract"]
@@ -17,8 +18,7 @@ def check_contract(manifest: Manifest, role: Role, precision: str, graph: Graph)
         {name: tensor.shape for name, tensor in graph.inputs.items()},
         {name: tensor.shape for name, tensor in graph.outputs.items()},
     )
-    vectors = _vectors(manifest)
-    wanted = _wanted(manifest, role, graph, vectors)
+    wanted = _wanted(manifest, role, graph, _widths(manifest))
     if found != wanted:
         raise BundleError(
             f"graphs.{role}.{precision}",
@@ -28,23 +28,31 @@ def check_contract(manifest: Manifest, role: Role, precision: str, graph: Graph)
         )
 
 
-def _vectors(manifest: Manifest) -> dict[str, int]:
-    """Width of each vector as the graph that makes it, or takes it from outside, declares it; 1 where it does not."""
-    named = {"sums": ("reduce", "outputs"), "noise": ("encode", "inputs"), "cond": ("encode", "outputs")}
-    widths = {}
-    for name, (role, side) in named.items():
+def _widths(manifest: Manifest) -> dict[str, Shape]:
+    """The sides of each vector, and of each condition, as the graph that gives or takes it declares; 1 elsewhere."""
+    named = {
+        "sums": ("reduce", "outputs", "sums"),
+        "noise": ("encode", "inputs", "noise"),
+        "cond": ("encode", "outputs", "cond"),
+        "words": ("denoise", "inputs", "cond"),
+        "logits": ("tag", "outputs", "logits"),
+    }
+    widths: dict[str, Shape] = {}
+    for name, (role, side, tensor) in named.items():
         graphs = [graph for key, variants in manifest.graphs.items() if key == role for graph in variants.values()]
-        shapes = [getattr(graph, side)[name].shape for graph in graphs[:1] if name in getattr(graph, side)]
-        width = shapes[0][-1] if shapes and shapes[0] else 1
-        widths[name] = width if isinstance(width, int) else 1
+        shapes = [getattr(graph, side)[tensor].shape for graph in graphs[:1] if tensor in getattr(graph, side)]
+        rest = shapes[0][1:] if shapes else ()
+        widths[name] = tuple(axis if isinstance(axis, int) else 1 for axis in rest) or (1,)
     return widths
 
 
 def _wanted(
-    manifest: Manifest, role: Role, graph: Graph, vectors: dict[str, int]
+    manifest: Manifest, role: Role, graph: Graph, widths: dict[str, Shape]
 ) -> tuple[dict[str, Shape], dict[str, Shape]]:
+    if manifest.latent is not None:
+        return _of_latents(manifest, manifest.latent, role, widths)
     lq: Shape = ("N", manifest.channels, "H", "W")
-    pooled, noise, cond = (("N", vectors[name]) for name in ("sums", "noise", "cond"))
+    pooled, noise, cond = (("N", *widths[name][-1:]) for name in ("sums", "noise", "cond"))
     match role:
         case "denoise":  # var where the variance is learned
             outputs = dict.fromkeys(["pred", *(["var"] if "var" in graph.outputs else [])], lq)
@@ -56,6 +64,35 @@ def _wanted(
         case "decode":
             high, wide = (f"{manifest.growth}{axis}" if manifest.growth > 1 else axis for axis in "HW")
             return {"lq": lq, "cond": cond}, {"hq": ("N", 3, high, wide)}
+        case _:  # text and tag: the manifest has refused them without a latent
+            return {}, {}
+
+
+def _of_latents(
+    manifest: Manifest, latent: Latent, role: Role, widths: dict[str, Shape]
+) -> tuple[dict[str, Shape], dict[str, Shape]]:
+    """Sides are those of the latent canvas, in every role."""
+    state: Shape = ("N", latent.channels, "H", "W")
+    image: Shape = ("N", 3, f"{latent.factor}H", f"{latent.factor}W")
+    words: Shape = ("N", *widths["words"])
+    cond: dict[str, Shape] = {} if manifest.prompt is None else {"cond": words}
+    ids: Shape = ("N", 1 if manifest.prompt is None else manifest.prompt.length)
+    side = manifest.tagger.side if manifest.tagger else 1
+    square: Shape = ("N", 3, side, side)
+    logits: Shape = ("N", *widths["logits"][:1])
+    match role:
+        case "encode":
+            return {"lq": image, "noise": state}, {"state": state}
+        case "denoise":
+            return {"state": state, **cond}, {"pred": state}
+        case "decode":
+            return {"state": state}, {"hq": image}
+        case "text":
+            return {"ids": ids}, {"cond": words}
+        case "tag":
+            return {"image": square}, {"logits": logits}
+        case _:
+            return {}, {}
 
 
 def _shown(shapes: dict[str, Shape]) -> str:

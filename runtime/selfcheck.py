@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lqhq.runtime.bundle import Bundle
+from lqhq.runtime.bundle_sessions import engine_profiles
 from lqhq.runtime.engine_spec import Profile
 from lqhq.runtime.engines import open_session
 from lqhq.runtime.engines.setup import Setup
@@ -22,7 +23,7 @@ from lqhq.runtime.graph_file import GraphFile
 from lqhq.runtime.manifest import Tensor
 from lqhq.runtime.parity import FINISHED, FORWARD, MOST_CHANGED, MOST_FORWARD, Case, Report, Tolerance, compare
 from lqhq.runtime.precision import EMULATED, HEADROOM_DB, LEAST_PSNR, Precision
-from lqhq.runtime.restorer import Restorer, engine_profiles
+from lqhq.runtime.restorer import Restorer
 from lqhq.runtime.session import Session
 
 __all__ = ["BOUND", "IMAGE_GOLDEN", "compare_outputs", "replay", "role_golden"]
@@ -43,6 +44,7 @@ IMAGE_ARRAYS: dict[str, tuple[type[np.generic], int]] = {
     "start": (np.float32, 3),
     "step": (np.float32, 4),
     "prior": (np.float32, 1),
+    "posterior": (np.float32, 3),
 }
 
 
@@ -75,7 +77,7 @@ def replay(
         graph = bundle.graph(role, precision)
         with open_session(engine, graph, setup) as session:
             cases += _role(bundle, graph, session)
-    with Restorer.open(bundle, engine=engine, precision=precision, profiles=profiles, **options) as restorer:
+    with Restorer.open(bundle.bare(), engine=engine, precision=precision, profiles=profiles, **options) as restorer:
         cases += _finished(restorer, precision)
     how = EMULATED if precision != "fp32" and engine == "onnx" and device in (None, "cpu") else ""
     return Report(precision=precision, how=how, cases=tuple(cases))

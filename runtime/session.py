@@ -16,7 +16,7 @@ __all__ = ["DeviceArray", "Feed", "Fetch", "Session", "fetched"]
 
 
 class DeviceArray(Protocol):
-    """What we ask of a torch tensor: the only device array that we know. float32, `[N, ...]`."""
+    """What we ask of a torch tensor: the only device array that we know. `[N, ...]`."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -32,7 +32,7 @@ class DeviceArray(Protocol):
     def data_ptr(self) -> int: ...
 
 
-Feed = Mapping[str, NDArray[np.float32] | DeviceArray]
+Feed = Mapping[str, NDArray[Any] | DeviceArray]  # float32; token ids: int64
 # Of a session that keeps outputs on its device, these are device arrays; whoever asked for that passes them on unseen.
 Fetch = dict[str, NDArray[np.float32]]
 
@@ -40,10 +40,10 @@ Fetch = dict[str, NDArray[np.float32]]
 class Session(Protocol):
     """An opened graph. `run` is called from one thread at a time; closing twice is allowed.
 
-    Feeds are float32 NumPy arrays or torch tensors, in any mixture; they need not be contiguous, and tensors that lie
-    on another device are copied. Outputs are NumPy arrays, except those that `Setup.keep` names: they stay where the
-    session computes, on a GPU as torch tensors, on the CPU as arrays of the kind that was fed (tensors where there is
-    one in the feed). Every run gives arrays of its own: nothing that was fetched changes later.
+    Feeds are float32 (token ids: int64) NumPy arrays or torch tensors, in any mixture; they need not be contiguous, and
+    tensors that lie on another device are copied. Outputs are NumPy arrays, except those that `Setup.keep` names:
+    they stay where the session computes, on a GPU as torch tensors, on the CPU as arrays of the kind that was fed
+    (tensors where there is one in the feed). Every run gives arrays of its own: nothing that was fetched changes later.
     """
 
     @property

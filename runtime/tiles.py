@@ -60,11 +60,13 @@ def _starts(length: int, tile: int, overlap: int) -> tuple[int, ...]:
     return (*range(0, length - tile, tile - overlap), length - tile)
 
 
-def plan_tiles(canvas: Size, tile: Size, *, overlap: int, multiple: int) -> TilePlan:
+def plan_tiles(canvas: Size, tile: Size, *, overlap: int, multiple: int, dense: bool = False) -> TilePlan:
     """Cover `canvas` with boxes of `tile` that share at least `overlap` pixels with each neighbour.
 
     The canvas, the tile and the overlap are multiples of `multiple`; a tile larger than the canvas is cut to it.
-    Raises `OptionError` when they are not, or when the overlap is more than half of the tile.
+    `dense` lets neighbours share more than half of a tile, as the original rules of some models do.
+    Raises `OptionError` when they are not, or when the overlap is more than half of the tile (`dense`: all of it)
+    along an axis that is tiled.
     """
     for name, value in (("tile", tile.height), ("tile", tile.width), ("overlap", overlap)):
         if value % multiple or value < 0:
@@ -78,11 +80,12 @@ def plan_tiles(canvas: Size, tile: Size, *, overlap: int, multiple: int) -> Tile
         raise ValueError(f"canvas: found {canvas}; expected multiples of {multiple}: pad it first")
     tile = Size(min(tile.height, canvas.height), min(tile.width, canvas.width))
     for length, side in zip(canvas, tile, strict=True):
-        if side < length and 2 * overlap > side:
+        most = side - 1 if dense else side // 2
+        if side < length and overlap > most:
             raise OptionError(
                 "overlap",
                 found=f"{overlap} with tile {side}",
-                expected=f"at most half of the tile, {side // 2}",
+                expected=f"less than the tile, {most}" if dense else f"at most half of the tile, {most}",
                 mend="Give a larger --tile or a smaller --overlap.",
             )
     rows, columns = (_starts(length, side, overlap) for length, side in zip(canvas, tile, strict=True))

@@ -14,7 +14,8 @@ from msgspec import Meta
 from lqhq.runtime.engine_spec import EngineSpec, Flavour, Profile, Target
 from lqhq.runtime.errors import EngineError
 from lqhq.runtime.graph_file import GraphFile
-from lqhq.runtime.manifest import Digest, Name, Role
+from lqhq.runtime.manifest import Digest, Role
+from lqhq.runtime.manifest_types import Name
 from lqhq.runtime.precision import Precision
 from lqhq.runtime.profiles import describe
 

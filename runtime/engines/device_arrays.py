@@ -18,7 +18,7 @@ from lqhq.runtime.session import DeviceArray
 
 __all__ = ["DeviceArrays", "GpuArrays", "from_dlpack", "holds_tensor", "import_torch", "joined", "to_host", "wait_for"]
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]
 
 
 def import_torch() -> ModuleType:
@@ -91,6 +91,10 @@ class DeviceArrays(Protocol):
         """A float32 array; its values are whatever was there."""
         ...
 
+    def integers(self, shape: tuple[int, ...]) -> DeviceArray:
+        """An int64 array; its values are whatever was there."""
+        ...
+
     def reserve(self, size: int) -> DeviceArray:
         """`size` bytes."""
         ...
@@ -138,6 +142,9 @@ class GpuArrays:
 
     def empty(self, shape: tuple[int, ...]) -> DeviceArray:
         return self._allocate(shape, self._torch.float32)
+
+    def integers(self, shape: tuple[int, ...]) -> DeviceArray:
+        return self._allocate(shape, self._torch.int64)
 
     def reserve(self, size: int) -> DeviceArray:
         return self._allocate((size,), self._torch.uint8)

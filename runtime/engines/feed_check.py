@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lqhq.runtime.axes import parse_axis
 from lqhq.runtime.errors import EngineError
 from lqhq.runtime.session import Feed
 
@@ -12,11 +13,13 @@ __all__ = ["check_feed"]
 Shape = tuple[int | str | None, ...]
 
 
-def check_feed(where: str, inputs: Mapping[str, Shape], feed: Feed) -> dict[str, int]:
+def check_feed(
+    where: str, inputs: Mapping[str, Shape], feed: Feed, *, integers: frozenset[str] = frozenset()
+) -> dict[str, int]:
     """The length of each named axis (`N`, `H`, `W`) in `feed`, which must fit `inputs`; an axis of None is free.
 
-    Raises `EngineError` for a missing or foreign name, another type than float32, another number of axes, an empty
-    axis, and an axis that differs from its number or from the same name elsewhere.
+    Raises `EngineError` for a missing or foreign name, another type than float32 (int64 for those in `integers`),
+    another number of axes, an empty axis, and an axis that differs from its number, or from the same letter elsewhere.
     """
     if set(feed) != set(inputs):
         raise _unfit(where, f"inputs {', '.join(sorted(feed)) or 'none'}", ", ".join(sorted(inputs)))
@@ -24,18 +27,23 @@ def check_feed(where: str, inputs: Mapping[str, Shape], feed: Feed) -> dict[str,
     for name, shape in inputs.items():
         array = feed[name]
         kind, found = str(array.dtype).removeprefix("torch."), tuple(array.shape)
-        wanted = f"{name} float32 [{', '.join(str(lengths.get(str(axis), axis)) for axis in shape)}]"
+        dtype = "int64" if name in integers else "float32"
+        wanted = f"{name} {dtype} [{', '.join(str(lengths.get(str(axis), axis)) for axis in shape)}]"
         told = f"{name} {kind} [{', '.join(map(str, found))}]"
-        if kind != "float32" or len(found) != len(shape):
+        if kind != dtype or len(found) != len(shape):
             raise _unfit(where, told, wanted)
         for axis, length in zip(shape, found, strict=True):
-            if axis is None:
-                fits = length > 0
-            else:
-                fits = length > 0 and length == (axis if isinstance(axis, int) else lengths.setdefault(axis, length))
-            if not fits:
+            if length < 1 or not _fits(axis, length, lengths):
                 raise _unfit(where, told, wanted)
     return lengths
+
+
+def _fits(axis: int | str | None, length: int, lengths: dict[str, int]) -> bool:
+    """Whether `axis` may be so long; a letter that was not met before is noted in `lengths`."""
+    if axis is None or isinstance(axis, int):
+        return axis in (None, length)
+    times, letter = parse_axis(axis) or (1, axis)
+    return length == times * lengths.setdefault(letter, length // times)
 
 
 def _unfit(where: str, found: str, expected: str) -> EngineError:

@@ -84,6 +84,7 @@ class OnnxSession:
         if self._device.kind == "cuda":
             cuda_provider.require(self._session.get_providers(), self._device)
         self._inputs: Mapping[str, tuple[int | str | None, ...]] = {one.name: tuple(one.shape) for one in inputs}
+        self._integers = frozenset(one.name for one in inputs if one.type == "tensor(int64)")
         self._outputs = [output.name for output in outputs]
 
     @property
@@ -102,7 +103,7 @@ class OnnxSession:
             raise EngineError(
                 self._where, found="a closed session", expected="an open one", mend="Open the restorer again."
             )
-        check_feed(self._where, self._inputs, feed)
+        check_feed(self._where, self._inputs, feed, integers=self._integers)
         bound = self._device.kind == "cuda" or holds_tensor(feed)
         try:
             return self._run_bound(feed) if bound else self._run_host(feed)
@@ -126,7 +127,8 @@ class OnnxSession:
             tensor = array if str(array.device) == str(self._device) else _moved(array, str(self._device))
             held.append(tensor := tensor.contiguous())
             wait_for(tensor)
-            binding.bind_input(name, kind, index, np.float32, list(tensor.shape), tensor.data_ptr())
+            dtype = np.int64 if name in self._integers else np.float32
+            binding.bind_input(name, kind, index, dtype, list(tensor.shape), tensor.data_ptr())
         for name in self._outputs:
             place = (kind, index) if name in self._keep else ("cpu", 0)
             binding.bind_output(name, *place)

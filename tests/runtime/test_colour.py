@@ -39,7 +39,7 @@ def pair(height, width, channels=3, seed=SEED):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_golden_pixels_are_equal(golden, kind):
-    result = fix_colour(kind, golden["target_u8"], source_of(golden["source_u8"]))
+    result = fix_colour(kind, golden["target_u8"], source_of(golden["source_u8"]), mode="truncate")
     assert result.dtype == np.uint8
     assert np.array_equal(result, golden[f"{kind}_u8"])
 
@@ -47,7 +47,7 @@ def test_the_golden_pixels_are_equal(golden, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_golden_floats_are_met_and_clipped(golden, kind):
     target = golden["target_f32"][0].transpose(1, 2, 0)
-    result = fix_colour(kind, target, source_of(golden["source_u8"]))
+    result = fix_colour(kind, target, source_of(golden["source_u8"]), mode="round")
     expected = golden[f"{kind}_f32"][0].transpose(1, 2, 0)
     assert np.abs(result - expected.clip(0, 1)).max() < 1e-6
     assert kind == "adain" or expected.min() < 0  # the clip is really tried
@@ -56,21 +56,20 @@ def test_the_golden_floats_are_met_and_clipped(golden, kind):
 def test_a_wrong_wavelet_level_is_noticed(golden, monkeypatch):
     monkeypatch.setattr("lqhq.runtime.colour.RADII", (1, 2, 4, 8, 15))
     monkeypatch.setattr("lqhq.runtime.colour.HALO", 30)
-    wrong = fix_colour("wavelet", golden["target_u8"], source_of(golden["source_u8"]))
+    wrong = fix_colour("wavelet", golden["target_u8"], source_of(golden["source_u8"]), mode="truncate")
     assert not np.array_equal(wrong, golden["wavelet_u8"])
 
 
-@pytest.mark.parametrize("fault", ["channels", "shift", "rounding"])
+@pytest.mark.parametrize("fault", ["channels", "shift", "round"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_planted_faults_are_noticed(golden, kind, fault):
     target, source = golden["target_u8"], golden["source_u8"]
-    if fault == "rounding":
-        exact = fix_colour(kind, target.astype(np.float32) / np.float32(255), source_of(source))
-        wrong = np.rint(exact * 255).astype(np.uint8)
-    elif fault == "channels":
-        wrong = fix_colour(kind, target, source_of(source[:, :, ::-1]))
-    else:
-        wrong = fix_colour(kind, target, source_of(np.roll(source, 1, axis=0) // 2))
+    mode = "round" if fault == "round" else "truncate"
+    if fault == "channels":
+        source = source[:, :, ::-1]
+    elif fault == "shift":
+        source = np.roll(source, 1, axis=0) // 2
+    wrong = fix_colour(kind, target, source_of(source), mode=mode)
     assert (wrong != golden[f"{kind}_u8"]).mean() > 0.2
 
 
@@ -84,17 +83,17 @@ def test_planted_faults_are_noticed(golden, kind, fault):
 @settings(max_examples=120, deadline=None)
 def test_the_height_of_a_strip_does_not_matter(kind, height, width, rows, channels):
     hq, source = pair(height, width, channels)
-    whole = fix_colour(kind, hq, source_of(source), strip_rows=height)
-    strips = fix_colour(kind, hq, source_of(source), strip_rows=rows)
+    whole = fix_colour(kind, hq, source_of(source), mode="round", strip_rows=height)
+    strips = fix_colour(kind, hq, source_of(source), mode="round", strip_rows=rows)
     assert np.abs(whole - strips).max() <= 1e-6
 
 
 def test_strips_one_row_off_are_noticed(monkeypatch):
     """The planted fault of the strips."""
     hq, source = pair(200, 8)
-    whole = fix_colour("wavelet", hq, source_of(source), strip_rows=200)
+    whole = fix_colour("wavelet", hq, source_of(source), mode="round", strip_rows=200)
     monkeypatch.setattr("lqhq.runtime.colour.HALO", 32)
-    assert np.abs(fix_colour("wavelet", hq, source_of(source), strip_rows=64) - whole).max() > 1e-4
+    assert np.abs(fix_colour("wavelet", hq, source_of(source), mode="round", strip_rows=64) - whole).max() > 1e-4
 
 
 def test_wavelet_against_the_definition():
@@ -113,14 +112,14 @@ def test_wavelet_against_the_definition():
         return high, x
 
     expected = bands(hq.astype(np.float64))[0] + bands(source.astype(np.float64))[1]
-    result = fix_colour("wavelet", hq, source_of(source), strip_rows=9)
+    result = fix_colour("wavelet", hq, source_of(source), mode="round", strip_rows=9)
     assert np.abs(result - expected.clip(0, 1)).max() < 1e-6
 
 
 def test_adain_moves_mean_and_deviation_of_the_whole_image():
     hq, source = pair(301, 37)
     source = 0.35 + 0.3 * np.random.default_rng(SEED + 1).random(source.shape, np.float32)  # nothing is clipped
-    result = fix_colour("adain", hq, source_of(source), strip_rows=10)
+    result = fix_colour("adain", hq, source_of(source), mode="round", strip_rows=10)
     assert np.allclose(result.mean((0, 1)), source.mean((0, 1)), atol=1e-6)
     assert np.allclose(result.std((0, 1), ddof=1), source.std((0, 1), ddof=1), rtol=2e-3)
 
@@ -130,18 +129,25 @@ def test_adain_moves_mean_and_deviation_of_the_whole_image():
 def test_an_image_that_is_its_own_source_is_kept(kind, dtype):
     values = np.random.default_rng(SEED).integers(0, np.iinfo(dtype).max, (60, 50, 3), endpoint=True)
     image = values.astype(dtype)
-    result = fix_colour(kind, image, source_of(image))
-    assert result is not image
-    # adain divides by the deviation and multiplies by it again, which may lose the last bit before truncation.
-    assert np.abs(result.astype(int) - image).max() <= (0 if kind == "wavelet" else 1)
+    for mode in ("round", "truncate"):
+        result = fix_colour(kind, image, source_of(image), mode=mode)
+        assert result is not image
+        # adain divides by the deviation and multiplies by it again, which may lose the last bit before truncation.
+        assert np.abs(result.astype(int) - image).max() <= (1 if kind == "adain" and mode == "truncate" else 0)
 
 
-def test_sixteen_bit_truncates_the_same_value():
+@pytest.mark.parametrize(("mode", "integer", "bias"), [("round", np.rint, 0.0), ("truncate", np.floor, -0.5)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_integers_are_the_float_result_rounded_or_cut_off(mode, integer, bias, dtype):
+    full = np.float32(np.iinfo(dtype).max)
     hq, source = pair(40, 40)
-    wide = fix_colour("wavelet", (hq * 65535).astype(np.uint16), source_of(source))
-    exact = fix_colour("wavelet", (hq * 65535).astype(np.uint16).astype(np.float32) / 65535, source_of(source))
-    assert wide.dtype == np.uint16
-    assert (wide == (exact * np.float32(65535)).astype(np.uint16)).mean() > 0.999
+    pixels = (hq * full).astype(dtype)
+    result = fix_colour("wavelet", pixels, source_of(source), mode=mode)
+    exact = fix_colour("wavelet", pixels.astype(np.float32) / full, source_of(source), mode=mode) * full
+    assert result.dtype == dtype
+    assert (result == integer(exact)).mean() > 0.999
+    inside = (exact > 0) & (exact < full)  # what was clipped has no fraction
+    assert (result - exact)[inside].mean() == pytest.approx(bias, abs=0.03)
 
 
 def test_the_source_is_asked_for_strips_within_the_image():
@@ -152,7 +158,7 @@ def test_the_source_is_asked_for_strips_within_the_image():
         asked.append(box)
         return source_of(source)(box)
 
-    fix_colour("wavelet", hq, lazy, strip_rows=64)
+    fix_colour("wavelet", hq, lazy, mode="round", strip_rows=64)
     assert max(box.height for box in asked) <= 64 + 2 * 31
     assert all(box.top >= 0 and box.bottom <= 300 and (box.left, box.width) == (0, 10) for box in asked)
 
@@ -160,6 +166,6 @@ def test_the_source_is_asked_for_strips_within_the_image():
 def test_wrong_requests_are_refused():
     hq, source = pair(20, 20)
     with pytest.raises(OptionError, match="'nofix'"):
-        fix_colour("nofix", hq, source_of(source))
+        fix_colour("nofix", hq, source_of(source), mode="round")
     with pytest.raises(OptionError, match=r"shape \(10, 20, 3\)"):
-        fix_colour("adain", hq, source_of(source[:10]))
+        fix_colour("adain", hq, source_of(source[:10]), mode="round")

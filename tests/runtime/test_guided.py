@@ -245,6 +245,7 @@ class OnDevice:
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_the_vector_stays_on_the_device_for_every_tile(guided_bundle: Build, monkeypatch, batch):
+    from lqhq.runtime import bundle_sessions
     from lqhq.runtime import restorer as module
 
     opened: dict[str, OnDevice] = {}
@@ -253,10 +254,10 @@ def test_the_vector_stays_on_the_device_for_every_tile(guided_bundle: Build, mon
         opened[graph.role] = OnDevice(real(engine, graph, setup), setup.keep)
         return opened[graph.role]
 
-    real = module.open_session
+    real = bundle_sessions.open_session
     with Restorer.open(guided_bundle()) as restorer:
         wanted = restorer.restore(photo(), tile=16)
-    monkeypatch.setattr(module, "open_session", on_device)
+    monkeypatch.setattr(bundle_sessions, "open_session", on_device)
     monkeypatch.setattr(module, "drive", lambda *args, **options: drive(*args, **options | {"batch": batch}))
     with Restorer.open(guided_bundle("again")) as restorer:
         assert restorer.restore(photo(), tile=16) == pytest.approx(wanted, abs=2e-6)

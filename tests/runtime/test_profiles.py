@@ -20,7 +20,6 @@ from lqhq.runtime.profiles import (
     describe,
     fits,
     parse_profile,
-    shape_of,
     takes_image,
 )
 
@@ -41,11 +40,6 @@ def guided(guided_bundle: Callable[..., Path]) -> Manifest:
 
 def profile(height: tuple[int, ...], width: tuple[int, ...], batch: tuple[int, ...] = (1, 1, 1)) -> Profile:
     return Profile(batch=Range(*batch), height=Range(*height), width=Range(*width))
-
-
-def test_shape_of_resolves_axes_and_multiples() -> None:
-    assert shape_of(("N", 3, "4H", "16W"), 2, 5, 7) == (2, 3, 20, 112)
-    assert shape_of((1, 8), 2, 5, 7) == (1, 8)
 
 
 def test_defaults_are_the_preferred_tile_then_every_smaller_one(tiny: Manifest) -> None:

@@ -254,7 +254,8 @@ def test_tiles_stay_within_what_the_engine_takes(restorer):
 
 
 def test_engines_are_opened_by_name_for_the_bundles_shapes(tiny_bundle, monkeypatch):
-    from lqhq.runtime import restorer as module
+    from lqhq.runtime import bundle_sessions as module
+    from lqhq.runtime.bundle import open_bundle
     from lqhq.runtime.engine_spec import Profile, Range
     from lqhq.runtime.profiles import default_profiles
 
@@ -270,7 +271,7 @@ def test_engines_are_opened_by_name_for_the_bundles_shapes(tiny_bundle, monkeypa
         with pytest.raises(OptionError, match="a test"):
             Restorer.open(tiny_bundle(f"b{len(asked)}"), **options)
     assert [one[:3] for one in asked] == [(name, "denoise", "fp32") for name in ("onnx", "tensorrt", "tensorrt")]
-    manifest = module.open_bundle(tiny_bundle("again")).manifest
+    manifest = open_bundle(tiny_bundle("again")).manifest
     assert [one[3].profiles for one in asked] == [(), default_profiles(manifest, "denoise"), (own,)]
     assert [one[3].device for one in asked] == [None, None, "cuda:1"]
     with pytest.raises(OptionError, match="precision: found 'fp16'"):

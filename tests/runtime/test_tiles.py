@@ -86,6 +86,55 @@ def test_an_unpadded_canvas_is_our_own_fault():
         plan_tiles(Size(63, 64), Size(16, 16), overlap=4, multiple=4)
 
 
+def original_offsets(length, tile, overlap):
+    """The original's rule, as its facts put it: n tiles, every one at k steps but the last, which ends flush."""
+    step, n = tile - overlap, 1
+    while (n - 1) * step + tile < length:
+        n += 1
+    return (*(k * step for k in range(n - 1)), length - tile)
+
+
+@given(st.integers(1, 700), st.integers(1, 128), st.integers(0, 127))
+def test_offsets_are_the_originals(length, tile, overlap):
+    tile, overlap = min(tile, length), min(overlap, tile - 1)
+    plan = plan_tiles(Size(tile, length), Size(tile, tile), overlap=overlap, multiple=1, dense=True)
+    assert plan.tops == (0,)
+    assert plan.lefts == original_offsets(length, tile, overlap)
+
+
+@pytest.mark.parametrize(
+    ("canvas", "tile", "overlap", "tops", "lefts"),
+    [
+        (Size(22, 29), 16, 4, (0, 6), (0, 12, 13)),
+        (Size(12, 36), 12, 4, (0,), (0, 8, 16, 24)),
+        (Size(128, 128), 96, 32, (0, 32), (0, 32)),
+        (Size(256, 512), 96, 32, (0, 64, 128, 160), (0, 64, 128, 192, 256, 320, 384, 416)),
+        (Size(40, 300), 40, 32, (0,), (*range(0, 260, 8), 260)),
+    ],
+)
+def test_the_originals_plans(canvas, tile, overlap, tops, lefts):
+    plan = plan_tiles(canvas, Size(tile, tile), overlap=overlap, multiple=1, dense=True)
+    assert (plan.tops, plan.lefts) == (tops, lefts)
+    assert plan.scaled(8) == plan_tiles(
+        canvas.scaled(8), plan.tile.scaled(8), overlap=8 * overlap, multiple=8, dense=True
+    )
+
+
+def test_more_than_half_of_a_tile_is_shared_only_where_allowed():
+    with pytest.raises(OptionError, match="found 32 with tile 40; expected at most half of the tile, 20"):
+        plan_tiles(Size(40, 300), Size(40, 40), overlap=32, multiple=1)
+    with pytest.raises(OptionError, match="found 40 with tile 40; expected less than the tile, 39"):
+        plan_tiles(Size(40, 300), Size(40, 40), overlap=40, multiple=1, dense=True)
+
+
+@pytest.mark.parametrize("height", [1, 20, 32, 63])
+def test_a_canvas_narrower_than_the_overlap_allows_is_tiled_along_its_length(height):
+    plan = plan_tiles(Size(height, 600), Size(96, 96), overlap=32, multiple=1)
+    assert plan.tile == Size(height, 96)
+    assert plan.tops == (0,)
+    assert plan.lefts == (*range(0, 504, 64), 504)
+
+
 @given(plans)
 def test_cores_cover_every_pixel_once_and_keep_half_of_the_overlap(values):
     plan, multiple = make(*values), values[-1]

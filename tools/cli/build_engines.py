@@ -119,10 +119,10 @@ def _roles(bundle: Bundle, asked: str | None) -> list[Role]:
 
 def _spec(args: argparse.Namespace, bundle: Bundle, role: Role) -> EngineSpec:
     """What is asked for of one role; a graph of vectors takes the batches alone of given profiles."""
+    from lqhq.runtime.bundle_sessions import engine_profiles
     from lqhq.runtime.engine_spec import EngineSpec
     from lqhq.runtime.errors import OptionError
     from lqhq.runtime.profiles import check_profiles, parse_profile
-    from lqhq.runtime.restorer import engine_profiles
 
     if len(args.profile) > MAX_PROFILES:
         raise OptionError(

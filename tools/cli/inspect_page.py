@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lqhq.runtime.manifest import Composite, Crop, Graph, Manifest, MaskOut, Pad, Quantize, Resize, Tensor
+from lqhq.runtime.manifest import (
+    ColourStep,
+    Composite,
+    Crop,
+    EnlargeSmall,
+    Graph,
+    Manifest,
+    MaskOut,
+    Pad,
+    Quantize,
+    Resize,
+    Tensor,
+)
 from lqhq.runtime.precision import Plan
 from lqhq.tools.cli.columns import aligned, clean, size_text
 from lqhq.tools.cli.schedule_page import schedule_lines
@@ -57,9 +69,25 @@ def _head(manifest: Manifest) -> list[str]:
         ("pixels", f"{manifest.pixels.order.upper()}, {low:g} to {high:g} inside the graphs"),
         ("prepare", "; ".join(_step(step) for step in manifest.prepare)),
         ("finish", "; ".join(_step(step) for step in manifest.finish)),
+        *_words(manifest),
         *(("memory", text) for text in _memory(manifest)),
     ]
     return [f"{manifest.name}: {manifest.task}{scale}, family {manifest.family}", *aligned(rows)]
+
+
+def _words(manifest: Manifest) -> list[tuple[str, str]]:
+    """What the model is told in words, and by which other rules it can run."""
+    rows = []
+    if manifest.baked_prompt is not None:
+        rows.append(("prompt", f"fixed at export: {clean(manifest.baked_prompt)!r}"))
+    if manifest.prompt is not None:
+        length, template = manifest.prompt.length, manifest.prompt.template
+        rows.append(("prompt", f"--prompt, {length} tokens at most, the first and last included"))
+        if manifest.tagger is not None:
+            rows.append(("", f"--tagger, tags of the image before it: {template!r}"))
+    if manifest.original is not None:
+        rows.append(("rules", "--rules original takes the sizes, rounding and tiles of the model's own program"))
+    return rows
 
 
 def _memory(manifest: Manifest) -> list[str]:
@@ -67,23 +95,29 @@ def _memory(manifest: Manifest) -> list[str]:
     lines = []
     for role, variants in manifest.graphs.items():
         side = manifest.reduction.preferred if role == "reduce" and manifest.reduction else manifest.tiles.preferred
+        unit = "latent" if manifest.latent else "pixel"
+        side //= manifest.latent.factor if manifest.latent else 1
         for precision, graph in variants.items():
             used = graph.memory
             if not used.per_pixel:
                 lines.append(f"{role} {precision}: {size_text(used.fixed)}")
                 continue
-            squared = f" + {used.per_pair:g} per squared tile pixel" if used.per_pair else ""
+            squared = f" + {used.per_pair:g} per squared tile {unit}" if used.per_pair else ""
             lines.append(
-                f"{role} {precision}: {size_text(used.fixed)} + {used.per_pixel:g} bytes per tile pixel{squared}, "
+                f"{role} {precision}: {size_text(used.fixed)} + {used.per_pixel:g} bytes per tile {unit}{squared}, "
                 f"about {size_text(round(used.peak(side * side)))} for {side}x{side}"
             )
     return lines
 
 
-def _step(step: Resize | MaskOut | Pad | Crop | Composite | Quantize) -> str:
+def _step(step: EnlargeSmall | Resize | MaskOut | Pad | Crop | Composite | ColourStep | Quantize) -> str:
     match step:
         case Resize():
             return f"enlarge x{step.factor} ({FILTERS[step.filter]})"
+        case EnlargeSmall():
+            return f"images with a side below {step.side} px are enlarged to it, and their results shrunk again"
+        case ColourStep():
+            return f"colours of the prepared image ({step.kind})"
         case MaskOut():
             return "set the hole to zero and append it as a channel"
         case Pad():

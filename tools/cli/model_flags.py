@@ -14,14 +14,22 @@ if TYPE_CHECKING:
     from lqhq.export.family import Family
     from lqhq.export.settings import Settings
 
-__all__ = ["add_model_flags", "family_of", "read_config", "require_torch", "settings_of"]
+__all__ = [
+    "add_file_flags",
+    "add_model_flags",
+    "family_of",
+    "file_settings",
+    "read_config",
+    "require_torch",
+    "settings_of",
+]
 
-FAMILIES = ("indi", "diffir")  # for the help text only: the real list needs torch
+FAMILIES = ("indi", "diffir", "osediff")  # for the help text only: the real list needs torch
 PACKAGES = ("torch", "onnx", "onnxscript", "safetensors", "diffusers")
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
-    """`--format`, `--config`, `--name`; and what InDI needs: `--time-scale`, `--schedule`, `--scale`, `--resize`."""
+    """`--format`, `--config`, `--name`, `--scale`, and what InDI and OSEDiff need besides."""
     add = parser.add_argument
     add("--format", metavar="F", help="how the checkpoint is stored; found out where only one format fits")
     add("--config", metavar="FILE", type=Path, help="JSON with what the weights cannot tell")
@@ -37,8 +45,28 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         help="a way to sample, like fast=steps:1,noise:none or soft=steps:20,noise:brownian,eps:0.01; "
         "repeat for more; the first is the default",
     )
-    add("--scale", type=int, metavar="N", help="enlarge the image N times before the network (default: 1)")
+    add(
+        "--scale",
+        type=int,
+        metavar="N",
+        help="enlarge the image N times before the network (default: 1; osediff: 4, and 1 for faces)",
+    )
     add("--resize", choices=("bicubic", "bicubic_075"), help="how: a = -0.5 as Pillow, or -0.75 as OpenCV")
+    group = parser.add_argument_group("what an osediff checkpoint needs besides")
+    add_file_flags(group)
+    add = group.add_argument
+    add("--prompt", metavar="TEXT", help="fold this prompt in: faster, and the bundle takes no other")
+    add("--process-size", type=int, metavar="N", help="side that small images are enlarged to first (default: 512)")
+
+
+def add_file_flags(parser: argparse._ActionsContainer) -> None:
+    """Where the other checkpoints of a model lie. A bundle does not remember it."""
+    add = parser.add_argument
+    add("--base", metavar="DIR", help="diffusers folder of the base model, SD-2.1-base")
+    add("--ram", metavar="FILE", help="the tagger's weights, ram_swin_large_14m.pth; needs --dape")
+    add("--dape", metavar="FILE", help="the tagger's adapter, DAPE.pth")
+    add("--tag-names", metavar="FILE", help="names of tags (default: ram_tag_list.txt beside --ram)")
+    add("--tag-thresholds", metavar="FILE", help="their thresholds (default: ram_tag_list_threshold.txt beside --ram)")
 
 
 def require_torch() -> None:
@@ -75,14 +103,23 @@ def read_config(file: Path | None) -> dict[str, Any]:
     return read_json_object(file) if file else {}
 
 
+def file_settings(args: argparse.Namespace) -> Settings:
+    """The flags of `add_file_flags`."""
+    from lqhq.export.settings import FILES, Settings
+
+    return Settings(**{key: getattr(args, key) for key in FILES})
+
+
 def settings_of(args: argparse.Namespace) -> Settings:
     """The flags as settings, checked like a config file. Raises `OptionError`."""
     import msgspec
 
-    from lqhq.export.settings import Settings
+    from lqhq.export.settings import JOINED, Settings
 
     fields: dict[str, Any] = {
-        key: getattr(args, key) for key in ("time_scale", "scale", "resize", "name") if getattr(args, key) is not None
+        key: getattr(args, key)
+        for key in ("time_scale", "scale", "resize", "name", *JOINED)
+        if getattr(args, key) is not None
     }
     for name, body in args.schedule or ():
         if name in fields.setdefault("schedules", {}):

@@ -15,7 +15,7 @@ from lqhq.runtime.precision import PRECISIONS
 from lqhq.runtime.selfcheck import replay
 from lqhq.tools.cli.columns import clean
 from lqhq.tools.cli.engine_flags import add_engine_flags, add_precision_flag, engine_options
-from lqhq.tools.cli.model_flags import family_of, read_config, require_torch
+from lqhq.tools.cli.model_flags import add_file_flags, family_of, file_settings, read_config, require_torch
 from lqhq.tools.cli.photo_flags import add_photo_flags, decibels, named_photos
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ EPILOG = """examples:
   lqhq parity my-bundle --checkpoint model.pt --image photo.png
   lqhq parity my-bundle --checkpoint model.pt --bisect-precision fp16 -o plan.json
 """
+FILES = ("base", "ram", "dape", "tag_names", "tag_thresholds")  # as in export.settings, which needs torch
 HALVES = tuple(precision for precision in PRECISIONS if precision != "fp32")
 
 
@@ -45,6 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add("--checkpoint", metavar="CKPT", type=Path, help="what the bundle was exported from")
     add("--config", metavar="FILE", type=Path, help="JSON that must agree with what the bundle was exported with")
+    add_file_flags(group)
     add_photo_flags(group, purpose="also compare on this image; half precisions on it instead of the shipped photos")
     add("--least-psnr", type=decibels, metavar="DB", help="what a half precision must come to against fp32")
     add(
@@ -88,6 +90,7 @@ def _refuse_unused(args: argparse.Namespace) -> None:
                 "--image": args.image,
                 "--mask": args.mask,
                 "--config": args.config,
+                **{f"--{key.replace('_', '-')}": getattr(args, key) for key in FILES},
                 "--least-psnr": args.least_psnr is not None,
                 "--bisect-precision": args.bisect_precision,
             },
@@ -134,7 +137,8 @@ def _model(args: argparse.Namespace, bundle: Bundle) -> Model:
 
     stored = bundle.manifest.provenance
     config = merge_config(stored.config, read_config(args.config))
-    model = load_model(family_of(bundle.manifest.family), args.checkpoint, form=stored.format, config=config)
+    family, files = family_of(bundle.manifest.family), file_settings(args)
+    model = load_model(family, args.checkpoint, form=stored.format, config=config, flags=files)
     if not {source.sha256 for source in model.sources} & {source.sha256 for source in stored.sources}:
         # The same weights may have been stored anew; the comparison itself tells.
         remark = clean(f"lqhq parity: {args.checkpoint} is not a file that the bundle was exported from")

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from lqhq.tools.cli.columns import clean
@@ -19,10 +20,16 @@ EPILOG = """examples:
   lqhq upscale demo photo.jpg -o photo_x4.png
   lqhq upscale demo scans/ -o restored/ --resume
   lqhq upscale my-bundle 'film/*.tif' -o out/ --schedule quality --memory 4G
+  lqhq upscale osediff-bundle photo.jpg -o out.png --prompt "a stone house, trees"
   lqhq upscale inpainting-bundle photo.png --mask scratches.png -o repaired.png
 """
 
 
+# What goes to `Restorer.restore` under the same name.
+OPTIONS = (
+    *("schedule", "seed", "tile", "overlap", "blend", "memory", "color_fix", "prior"),
+    *("prompt", "tagger", "rules", "scratch"),
+)
 SEEDS = 2**64 - 1
 PIXELS = 2**31 - 1  # of a side; the image libraries count no further
 THREADS = 256  # more than machines have; a thousand times as many would take the machine down
@@ -77,7 +84,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=("image", "tile"),
         help="for guided bundles: one prior for all tiles (default), or each its own",
     )
-    add("--color-fix", choices=("none", "wavelet", "adain"), default="none", help="keep the input's colours")
+    add(
+        "--color-fix",
+        choices=("none", "wavelet", "adain"),
+        help="give the result the input's colours (default: what the bundle's model does)",
+    )
+    add("--prompt", metavar="TEXT", help="what is to be seen, for bundles that read a prompt")
+    add("--tagger", action="store_true", help="put the tags that the bundle reads off each image before the prompt")
+    add(
+        "--rules",
+        choices=("default", "original"),
+        help="sizes and rounding: lqhq's, or those of the model's own program, for parity",
+    )
+    add("--scratch", metavar="DIR", type=Path, help="folder for what --memory does not hold (default: the system's)")
     add(
         "--resume",
         action="store_true",
@@ -97,8 +116,7 @@ def main(args: argparse.Namespace) -> int:
     pairs = plan_files(args.inputs, args.output, SUFFIXES, beside=args.mask)
     line = ProgressLine(sys.stderr, len(pairs))
     masks = None if args.mask is None else plan_masks(pairs, args.mask, SUFFIXES)
-    names = ("schedule", "seed", "tile", "overlap", "blend", "memory", "color_fix", "prior")
-    options: dict[str, Any] = {name: getattr(args, name) for name in names}
+    options: dict[str, Any] = {name: getattr(args, name) for name in OPTIONS}
 
     def note(pair: Any, text: str) -> None:
         line.clear()
@@ -116,6 +134,9 @@ def main(args: argparse.Namespace) -> int:
             blend=args.blend,
             prior=args.prior,
             color_fix=args.color_fix,
+            prompt=args.prompt,
+            tagger=args.tagger,
+            rules=args.rules,
         )
         outcomes = restore_files(
             restorer, pairs, resume=args.resume, options=options, masks=masks, listen=line.update, note=note

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from lqhq.runtime.axes import shape_of
 from lqhq.runtime.engine_spec import EngineSpec, Flavour, Profile, State
 from lqhq.runtime.engines.trt.flavour import LoadedFlavour, build_targets, load_flavour
 from lqhq.runtime.engines.trt.inspector import built_from_report, inspect_engine
@@ -20,7 +21,7 @@ from lqhq.runtime.graph_file import GraphFile
 from lqhq.runtime.manifest import Tensor
 from lqhq.runtime.nvidia import find_nvidia
 from lqhq.runtime.precision import Plan
-from lqhq.runtime.profiles import describe, shape_of, takes_image
+from lqhq.runtime.profiles import describe, takes_image
 
 __all__ = ["BuiltEngine", "build_engine"]
 

@@ -29,6 +29,7 @@ class Place:
         profile: int,
         inputs: Shapes,
         outputs: Shapes,
+        integers: frozenset[str] = frozenset(),
         say: Callable[[str], None],
     ) -> None:
         self._where, self._context, self._arrays, self._say = where, context, arrays, say
@@ -46,7 +47,9 @@ class Place:
             if found != shape:
                 raise self._failure(f"an output {name} of shape {found} instead of {shape}")
         self._profile = profile
-        self._inputs = {name: arrays.empty(shape) for name, shape in inputs.items()}
+        self._inputs = {
+            name: arrays.integers(shape) if name in integers else arrays.empty(shape) for name, shape in inputs.items()
+        }
         self._outputs = {name: arrays.empty(shape) for name, shape in outputs.items()}
         for name, array in (self._inputs | self._outputs).items():
             self._must(context.set_tensor_address(name, array.data_ptr()), f"memory for {name}")

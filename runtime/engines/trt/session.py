@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from lqhq.runtime.axes import shape_of
 from lqhq.runtime.engine_cache.engine_for import engine_for
 from lqhq.runtime.engine_cache.names import ENGINES_FOLDER
 from lqhq.runtime.engine_cache.this_machine import this_machine
@@ -21,7 +22,7 @@ from lqhq.runtime.engines.trt.place import Place
 from lqhq.runtime.errors import EngineError, OptionError
 from lqhq.runtime.graph_file import GraphFile
 from lqhq.runtime.nvidia import Nvidia, NvidiaGpu, find_nvidia
-from lqhq.runtime.profiles import choose_profile, describe, shape_of
+from lqhq.runtime.profiles import choose_profile, describe
 from lqhq.runtime.session import DeviceArray, Feed, Fetch
 
 __all__ = ["TrtSession", "largest_side", "open_tensorrt", "open_tensorrt_rtx"]
@@ -110,7 +111,9 @@ class TrtSession:
         self._opened: OpenedEngine | None = opened
         self._kernels = kernels
         self._where = f"{graph.role}.{graph.precision}"
-        self._shapes = {name: tensor.shape for name, tensor in graph.graph.inputs.items()}
+        inputs = graph.graph.inputs
+        self._shapes = {name: tensor.shape for name, tensor in inputs.items()}
+        self._integers = frozenset(name for name, tensor in inputs.items() if tensor.dtype == "int64")
         self._places: OrderedDict[tuple[int, int, int, int], Place] = OrderedDict()
         self._scratch: DeviceArray | None = None
 
@@ -128,7 +131,7 @@ class TrtSession:
             raise EngineError(
                 self._where, found="a closed session", expected="an open one", mend="Open the restorer again."
             )
-        lengths = check_feed(self._where, self._shapes, feed)
+        lengths = check_feed(self._where, self._shapes, feed, integers=self._integers)
         shape = lengths.get("N", 1), lengths.get("H", 1), lengths.get("W", 1)
         arrays, keep, fetch = self._arrays, self._setup.keep, dict[str, Any]()
         with arrays.active():
@@ -159,6 +162,7 @@ class TrtSession:
                 profile=index,
                 inputs={name: shape_of(tensor.shape, *shape) for name, tensor in tensors.inputs.items()},
                 outputs={name: shape_of(tensor.shape, *shape) for name, tensor in tensors.outputs.items()},
+                integers=self._integers,
                 say=self._setup.say,
             )
         self._places.move_to_end(key)
