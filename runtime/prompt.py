@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -55,10 +55,11 @@ class PromptTokenizer:
         not cut and fill to `prompt.length`.
         """
         tokenizer = _opened(path, prompt.tokenizer)
-        for name, key in (("truncation", "max_length"), ("padding", "length")):
-            set_to = (getattr(tokenizer, name) or {}).get(key)
-            if set_to != prompt.length:
-                raise _fault(prompt.tokenizer, f"{name} to {set_to} tokens", f"{name} to {prompt.length}")
+        wanted = {"max_length": prompt.length, "length": prompt.length, "pad_to_multiple_of": None, "stride": 0}
+        found = {**(tokenizer.truncation or {}), **(tokenizer.padding or {})}
+        # Before anything is filled up: a hostile file's padding would take all memory.
+        if wrong := [f"{key} {found.get(key)}" for key, value in wanted.items() if found.get(key, "none") != value]:
+            raise _fault(prompt.tokenizer, ", ".join(wrong), f"cutting and filling to {prompt.length} tokens")
         return cls(tokenizer, prompt)
 
     def ids(self, text: str) -> Tokens:
@@ -67,7 +68,7 @@ class PromptTokenizer:
         Raises `OptionError` for text that is no Unicode or above `MAX_CHARACTERS`, `BundleError` for impossible ids.
         """
         _check_text(text)
-        found = self._tokenizer.encode(text)
+        found = _asked(self._where, self._tokenizer.encode, text)
         ids = np.asarray(found.ids, np.int64).reshape(1, -1)
         if ids.shape[1] != self._length:
             raise _fault(self._where, f"{ids.shape[1]} ids for a text", f"{self._length}")
@@ -92,11 +93,19 @@ def _opened(path: Path, where: str) -> Any:
             expected="it, to read a prompt",
             mend=f"{INSTALL}, or upscale without --prompt and --tagger.",
         ) from error
-    text = _text(path, where)
+    return _asked(where, Tokenizer.from_str, _text(path, where))
+
+
+def _asked(where: str, ask: Callable[[str], Any], text: str) -> Any:
+    """`ask(text)` of the library. Raises `BundleError` for whatever it stumbles over in the file."""
     try:
-        return Tokenizer.from_str(text)
-    except Exception as error:  # the library raises no narrower class, whatever is wrong
-        raise _fault(where, (str(error).splitlines() or [""])[0][:200], "a file of the library tokenizers") from error
+        return ask(text)
+    except BaseException as error:
+        # It raises no narrower class than Exception, and where its Rust code panics, one that is not even that.
+        if not isinstance(error, Exception) and type(error).__module__ != "pyo3_runtime":
+            raise
+        found = (str(error).splitlines() or [""])[0][:200]
+        raise _fault(where, found, "a file of the library tokenizers") from error
 
 
 def _text(path: Path, where: str) -> str:

@@ -54,6 +54,7 @@ ONLY_IN: tuple[tuple[str, frozenset[str]], ...] = (
     ("runtime/engines/trt/*.py", frozenset({"tensorrt", "tensorrt_rtx"})),
     ("runtime/engines/device_arrays.py", frozenset({"torch"})),
     ("runtime/image_file.py", frozenset({"pyvips"})),
+    ("runtime/prompt.py", frozenset({"tokenizers"})),
     ("runtime/image_write.py", frozenset({"pyvips"})),
     ("export/families/*/*.py", frozenset({"diffusers"})),
 )

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -119,20 +119,53 @@ def test_no_tokenizer(path: Path, text: str) -> None:
         {"padding": None},
         {"padding": {**document()["padding"], "strategy": {"Fixed": 10**12}}},
         {"padding": {**document()["padding"], "strategy": "BatchLongest"}},
+        {"padding": {**document()["padding"], "pad_to_multiple_of": 10**12}},
         {"truncation": {**document()["truncation"], "max_length": 5}},
+        {"truncation": {**document()["truncation"], "stride": 3}},
     ],
 )
 def test_other_lengths_are_refused(path: Path, changes: dict[str, Any]) -> None:
-    """Before anything is filled up: the padding of a hostile file takes all memory."""
     path.write_text(json.dumps(document(**changes)))
-    with pytest.raises(BundleError, match=r"padding to 6|truncation to 6"):
+    with pytest.raises(BundleError, match="cutting and filling to 6 tokens"):
         PromptTokenizer.open(path, prompt())
 
 
-def test_ids_of_another_number_are_refused(path: Path) -> None:
-    path.write_text(json.dumps(document(padding={**document()["padding"], "pad_to_multiple_of": 8})))
-    with pytest.raises(BundleError, match="8 ids"):
-        PromptTokenizer.open(path, prompt()).ids("a")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": {**document()["model"], "unk_token": "nowhere"}},
+        {"normalizer": {"type": "Replace", "pattern": {"Regex": "("}, "content": ""}},
+    ],
+)
+def test_what_the_library_stumbles_over(path: Path, changes: dict[str, Any]) -> None:
+    path.write_text(json.dumps(document(**changes)))
+    with pytest.raises(BundleError, match=r"assets/tokenizer\.json"):
+        PromptTokenizer.open(path, prompt()).ids("a dog sat " * 9)
+
+
+def test_a_panic_is_a_wrong_file_and_an_interrupt_is_not(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    panic = type("PanicException", (BaseException,), {"__module__": "pyo3_runtime"})
+
+    class Stub:
+        truncation: ClassVar = {"max_length": LENGTH, "stride": 0}
+        padding: ClassVar = {"length": LENGTH, "pad_to_multiple_of": None}
+        error: ClassVar[BaseException]
+
+        @classmethod
+        def from_str(cls, text: str) -> Stub:
+            return cls()
+
+        def encode(self, text: str) -> None:
+            raise self.error
+
+    monkeypatch.setattr("tokenizers.Tokenizer", Stub)
+    tokenizer = PromptTokenizer.open(path, prompt())
+    Stub.error = panic("index out of bounds")
+    with pytest.raises(BundleError, match="index out of bounds"):
+        tokenizer.ids("a")
+    Stub.error = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        tokenizer.ids("a")
 
 
 def test_too_large_missing_and_not_text(path: Path) -> None:

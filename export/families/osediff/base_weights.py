@@ -140,7 +140,6 @@ def filled(where: str, network: nn.Module, tensors: dict[str, Tensor]) -> None:
             expected=f"the {len(own)} tensors that config.json tells of",
             mend="Take config.json and weights from one model. " + NEED_BASE,
         )
-    for name in own:
-        tensor = tensors.pop(name).to(torch.float32, copy=True)  # a view of the file would keep all of it in memory
-        network.load_state_dict({name: tensor}, strict=False, assign=True)
+    # Copies: a view of the file would keep all of it in memory. One by one, so that what was read goes as they come.
+    network.load_state_dict({name: tensors.pop(name).to(torch.float32, copy=True) for name in own}, assign=True)
     network.eval().requires_grad_(False)

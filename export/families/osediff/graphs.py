@@ -21,6 +21,7 @@ __all__ = ["graphs"]
 
 # Both networks halve three times: at the deepest level no side of the traced one may be 1, nor the same as another.
 TRACED = (16, 24)
+LEAST = 2  # latents of a compared side: at one, a group norm of one channel has a single value, which PyTorch refuses
 PROBED = (16, 32)  # latent sides that memory is measured at: images of 128 and 256 pixels
 # Words of an example prompt: a beginning, some, an end, and padding up to the length.
 WORDS = (2, 30)
@@ -63,6 +64,7 @@ def _encode(model: OseDiff) -> RoleGraph:
         outputs={"state": _latent(model)},
         examples=_images(model),
         traced=TRACED,
+        smallest=LEAST,
         probed=PROBED,
         islands=ISLANDS,
         per_pair=_attention(model),
@@ -81,6 +83,7 @@ def _denoise(model: OseDiff, prompt: Tensor | None) -> RoleGraph:
         outputs={"pred": _latent(model)},
         examples=_states(model, prompted=prompt is None),
         traced=TRACED,
+        smallest=LEAST,
         probed=PROBED,
         islands=ISLANDS,
         pred="x0",
@@ -97,6 +100,7 @@ def _decode(model: OseDiff) -> RoleGraph:
         outputs={"hq": _image(model)},
         examples=_states(model, prompted=False),
         traced=TRACED,
+        smallest=LEAST,
         probed=PROBED,
         islands=ISLANDS,
         per_pair=_attention(model),

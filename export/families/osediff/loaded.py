@@ -106,10 +106,11 @@ def _prompt(model: OseDiff, text: str | None) -> tuple[m.Prompt, tuple[int, ...]
 
 
 def _with_tagger(loaded: Loaded, settings: Settings) -> Loaded:
-    assert settings.ram is not None and settings.dape is not None  # `load` has looked
+    assert settings.ram is not None  # `load` has looked
+    assert settings.dape is not None
     ram = load_ram(Path(settings.ram), Path(settings.dape))
-    given = (None if one is None else Path(one) for one in (settings.tag_names, settings.tag_thresholds))
-    lists = read_tag_files(Path(settings.ram), *given, ram.ram.tags)
+    names, thresholds = (None if one is None else Path(one) for one in (settings.tag_names, settings.tag_thresholds))
+    lists = read_tag_files(Path(settings.ram), names, thresholds, ram.ram.tags)
     found = Loaded(loaded.model, loaded.prompt, None, loaded.cond, Tagging(ram=ram.ram, lists=lists))
     found.sources = (*loaded.sources, *ram.sources)
     found.notes = (*loaded.notes, *ram.notes)

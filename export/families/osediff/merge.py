@@ -28,11 +28,12 @@ def merge(adapter: Adapter, unet: nn.Module, vae: nn.Module) -> None:
     The UNet's `conv_in` is replaced first. Raises `CheckpointError`, with nothing changed, where the adapter is not of
     these networks: a module that they do not have, one that the adapter says nothing about, another shape.
     """
-    whole = [(adapter.unet, unet, list(_unet_targets(unet))), (adapter.vae, vae, list(_vae_targets(vae)))]
-    for (pairs, network, targets), name in zip(whole, ("unet", "vae"), strict=True):
+    both = [(adapter.unet, unet, list(_unet_targets(unet))), (adapter.vae, vae, list(_vae_targets(vae)))]
+    for (pairs, network, targets), name in zip(both, ("unet", "vae"), strict=True):
         _check_names(f"{adapter.where}: {name}", pairs, targets)
+        kind = _kind(network)
         for module, pair in pairs.items():
-            _check_fit(f"{adapter.where}: {name}: {module}", pair, _layer(network, module))
+            _check_fit(f"{adapter.where}: {name}: {module}", pair, _layer(network, module), kind)
     conv_in = _layer(unet, "conv_in").state_dict()
     trained = dict(zip(("weight", "bias"), adapter.conv_in, strict=True))
     for name, tensor in trained.items():
@@ -81,14 +82,20 @@ def _check_names(where: str, pairs: Mapping[str, Pair], targets: list[str]) -> N
         raise _wrong(where, f"no pair for {shown(untouched)}", f"pairs for the {len(targets)} layers of the base")
 
 
-def _check_fit(where: str, pair: Pair, layer: nn.Linear | nn.Conv2d) -> None:
+def _check_fit(where: str, pair: Pair, layer: nn.Linear | nn.Conv2d, kind: str) -> None:
     weight: Tensor = layer.weight
     down, up = pair.down, pair.up
     if down.shape[1:] == weight.shape[1:] and up.shape[0] == weight.shape[0] and down.ndim == weight.ndim:
         return
     sizes = f"lora_A {list(down.shape)}, lora_B {list(up.shape)}"
-    first = ": Stable Diffusion 1's" if "attn2.to_" in where and weight.shape[1] == SD1_TEXT else ""
-    raise _wrong(where, f"{sizes}, and a layer of {list(weight.shape)} in the base{first}", "shapes that fit")
+    raise _wrong(where, f"{sizes}, and a layer of {list(weight.shape)} in the base{kind}", "shapes that fit")
+
+
+def _kind(network: nn.Module) -> str:
+    """What the base seems to be, where that may be the whole mistake."""
+    texts = (layer for name, layer in network.named_modules() if name.endswith("attn2.to_k"))
+    sd1 = any(isinstance(layer, nn.Linear) and layer.in_features == SD1_TEXT for layer in texts)
+    return " (which looks like Stable Diffusion 1)" if sd1 else ""
 
 
 def _wrong(where: str, found: str, expected: str) -> CheckpointError:

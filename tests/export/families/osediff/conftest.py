@@ -1,4 +1,4 @@
-"""The golden model, and synthetic ones of any widths and ranks: a base folder, and a checkpoint as OSEDiff writes it."""
+"""The golden model, and synthetic ones of any widths and ranks: a base folder, and a checkpoint as OSEDiff has it."""
 
 from __future__ import annotations
 

@@ -35,7 +35,10 @@ REFUSED = {
     "no lora_A": (lambda c: drop(c, "state_dict_unet", "lora_A.default_decoder.weight"), "lora_A.default_decoder"),
     "no lora_B": (lambda c: drop(c, "state_dict_vae", "lora_B.default_encoder.weight"), "lora_B.default_encoder"),
     "no base_layer": (lambda c: drop(c, "state_dict_unet", "base_layer.bias"), "no conv_in.base_layer.bias"),
-    "module without weights": (lambda c: add(c, "unet_lora_others_modules", "mid_block.extra", None), "mid_block.extra"),
+    "module without weights": (
+        lambda c: add(c, "unet_lora_others_modules", "mid_block.extra", None),
+        "mid_block.extra",
+    ),
     "weights without module": (lambda c: c["unet_lora_decoder_modules"].remove("conv_out"), "conv_out.lora_A"),
     "stray entry": (lambda c: add(c, "state_dict_vae", "decoder.conv_in.weight", torch.zeros(1)), "decoder.conv_in"),
     "two lists": (lambda c: add(c, "unet_lora_others_modules", "conv_out", None), "another list"),

@@ -174,7 +174,9 @@ def test_missing_files(folder):
         load_base(folder)
 
 
-@pytest.mark.parametrize(("change", "word"), [("drop", "1 missing"), ("add", "1 unexpected"), ("whole", "not floating")])
+@pytest.mark.parametrize(
+    ("change", "word"), [("drop", "1 missing"), ("add", "1 unexpected"), ("whole", "not floating")]
+)
 def test_other_tensors(folder, change, word):
     tensors = load_file(folder / FILES["text"])
     name = sorted(tensors)[0]

@@ -80,7 +80,7 @@ def test_merged_equals_side_branches(synthetic, name):
     ],
 )
 def test_adapters_of_another_base(synthetic, change, word):
-    file, folder = synthetic(unet=change)
+    file, _ = synthetic(unet=change)
     _, other = synthetic()
     base = load_base(other)
     before = {name: tensor.clone() for name, tensor in base.unet.state_dict().items()}
@@ -116,3 +116,14 @@ def test_an_input_convolution_of_another_shape(synthetic):
 
     with pytest.raises(CheckpointError, match=r"conv_in\.base_layer\.bias"):
         load_osediff(*synthetic(change=change))
+
+
+def test_stable_diffusion_1_is_told_by_name(synthetic):
+    from diffusers import UNet2DConditionModel
+
+    file, folder = synthetic()
+    base = load_base(folder)
+    config = {**dict(base.unet.config), "cross_attention_dim": 768, "use_linear_projection": False}
+    other = UNet2DConditionModel.from_config(config).requires_grad_(False)
+    with pytest.raises(CheckpointError, match="looks like Stable Diffusion 1"):
+        merge(load_adapter(file), other, base.vae)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +15,8 @@ from lqhq.export.families.osediff.merge import merge
 from lqhq.export.families.osediff.network import OseDiff
 from lqhq.export.families.osediff.oracle import restore
 from lqhq.export.families.osediff.unet import BakedUnet
+from lqhq.export.trace import trace
+from lqhq.runtime.engines.onnx import OnnxSession
 
 EPS, X0, IMAGE, TEXT, MOMENTS, MERGED = 1e-5, 2e-4, 1e-4, 1e-5, 1e-5, 3e-8
 
@@ -107,3 +110,51 @@ def test_a_base_whose_first_convolution_stayed_is_caught(data, case):
     assert far(base.unet.state_dict()["conv_in.weight"], wanted) > 1e3 * MERGED
     denoise = {graph.role: graph for graph in graphs(faulty)}["denoise"]
     assert far(denoise.module(told["latents"], told["prompt_embeds"]), told["x0"]) > 10 * X0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("baked", [True, False])
+def test_traced_unet_at_any_size(golden, case, tmp_path, baked):
+    """Sides that three halvings do not divide, down to one pixel; `trace` itself compares at two sizes."""
+    told = case("unet")
+    denoise = graphs(golden, told["prompt_embeds"][:1] if baked else None)[1]
+    trace(denoise, tmp_path / "denoise.onnx")
+    draw = np.random.default_rng(41)
+    with OnnxSession(tmp_path / "denoise.onnx", threads=1) as session:
+        for size in ((1, 8, 6), (2, 6, 9), (1, 22, 29), (3, 12, 12), (1, 1, 1), (2, 3, 5)):
+            feed = denoise.examples(draw, *size)
+            with torch.no_grad():
+                wanted = denoise.plain(*(torch.from_numpy(array) for array in feed.values()))
+            assert np.abs(session.run(feed)["pred"] - wanted.numpy()).max() < X0
+
+
+def test_examples_are_what_the_roles_are_fed_with(golden, roles):
+    draw = np.random.default_rng(40)
+    ids = roles["text"].examples(draw, 3, 1, 1)["ids"]
+    assert ids.shape == (3, 77)
+    assert ids.dtype == np.int64
+    assert (ids[:, 0] == 712).all()
+    assert ((ids == 713).sum(axis=1) == 1).all()
+    assert not ids[:, -1].any()
+    feed = roles["encode"].examples(draw, 2, 3, 5)
+    assert feed["lq"].shape == (2, 3, 24, 40)
+    assert feed["noise"].shape == (2, 4, 3, 5)
+    assert roles["encode"].inputs["lq"].shape == ("N", 3, "8H", "8W")
+    assert set(roles["decode"].examples(draw, 2, 3, 5)) == {"state"}
+    cond = roles["denoise"].examples(draw, 2, 3, 5)["cond"]
+    assert cond.shape == (2, 77, 32)
+    assert not np.array_equal(cond[0], cond[1])
+
+
+def test_a_baked_model_has_no_text(golden, case):
+    baked = graphs(golden, case("unet")["prompt_embeds"][:1])
+    assert [graph.role for graph in baked] == ["encode", "denoise", "decode"]
+    assert list(baked[1].inputs) == ["state"]
+
+
+def test_weights_are_shared(golden, roles):
+    """At full size there is no room for two."""
+    plain = {tensor.data_ptr() for tensor in golden.parameters()}
+    for role, graph in roles.items():
+        own = [name for name, tensor in graph.module.named_parameters() if tensor.data_ptr() not in plain]
+        assert all(role == "denoise" and name.endswith("conv1.bias") for name in own)
