@@ -27,9 +27,9 @@ __all__ = ["Form", "LatentChoice", "LatentRequest", "choose_latents"]
 Form = Literal["whole", "segments", "scratch"]
 FORMS: tuple[Form, ...] = ("whole", "segments", "scratch")
 STAGES: tuple[Role, ...] = ("encode", "denoise", "decode")
-# Bytes that a strip's run may take: a few rows of a few canvases, enough to keep the processor busy.
-MIN_STRIP, MAX_STRIP = 16 << 20, 256 << 20
-STRIP_SHARE = 8  # of the budget, one part
+# Bytes that a strip's run may take: enough to keep the processor busy. The same for every budget: engines round a strip
+# of another height differently, and the pixels must not depend on how much memory there was.
+STRIP = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +248,7 @@ def _stage(request: LatentRequest, role: Role, form: Form) -> _Stage:
         request.manifest.segments[role],
         size if role == "decode" else size.scaled(factor),
         channels={"input": channels if role == "decode" else 3, "noise": channels},
-        budget=max(MIN_STRIP, min(MAX_STRIP, request.budget_bytes // STRIP_SHARE)),
+        budget=STRIP,
     )
     taken, on_disk = plan_bytes(steps), form == "scratch"
     peak = taken.memory(on_disk=on_disk) + _base(request)

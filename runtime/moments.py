@@ -1,8 +1,8 @@
 """Mean and variance of each channel of a canvas that comes in strips, as exact as if it came at once.
 
-Every row gets its own sum and its own spread, in float32 about the row's mean, so that nothing cancels where the mean is
-far larger than the spread; rows are merged in float64 in their own order. What comes out depends on the canvas alone:
-not on where strips begin, nor on which comes first. The merge is that of T. F. Chan, G. H. Golub, R. J. LeVeque,
+Every row gets its own sum and its own spread, in float32 about the row's mean, so that nothing cancels where the mean
+is far larger than the spread; rows are merged in float64 in their own order. What comes out depends on the canvas
+alone: not on where strips begin, nor on which comes first. The merge is that of T. F. Chan, G. H. Golub, R. J. LeVeque,
 "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
 """
 

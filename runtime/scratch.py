@@ -11,6 +11,7 @@ import errno
 import os
 import tempfile
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ class FileCanvas:
         self._folder, self._channels, self._plane = folder, channels, size.pixels * ITEM
         self._bytes = canvas_bytes(channels, size)
         try:
-            self._file = tempfile.TemporaryFile(dir=folder, prefix="lqhq-", buffering=0)
+            self._file = tempfile.TemporaryFile(dir=folder, prefix="lqhq-", buffering=0)  # noqa: SIM115
         except OSError as error:
             raise self._fault(error) from error
         self.close = weakref.finalize(self, self._file.close)  # a job that is given up is dropped without a word
@@ -66,10 +67,9 @@ class FileCanvas:
         for plane, row in enumerate(values):
             self._whole(os.pwritev, np.ascontiguousarray(row), plane, start)
 
-    def _whole(self, transfer: object, row: Array, plane: int, start: int) -> None:
+    def _whole(self, transfer: Callable[[int, list[memoryview], int], int], row: Array, plane: int, start: int) -> None:
         """The kernel may transfer less than was asked for, two gigabytes at most."""
-        assert callable(transfer)
-        left, offset = memoryview(row).cast("B"), plane * self._plane + start * ITEM
+        left, offset = row.view(np.uint8).data, plane * self._plane + start * ITEM
         while left:
             try:
                 moved = transfer(self._file.fileno(), [left], offset)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from lqhq.runtime.geometry import Size, round_up
+from lqhq.runtime.geometry import Size
 from lqhq.runtime.latent_spec import Segment
 from lqhq.runtime.segment_canvas import canvas_bytes
 
@@ -14,6 +15,7 @@ __all__ = ["SegmentBytes", "Step", "Strip", "last_reads", "plan_bytes", "plan_se
 FLOAT = 4
 FED = 2  # strips made ready before the first one's result is put away: `driver.AHEAD`
 INSIDE = 3  # copies that an engine makes of what goes in and comes out: normalised, activated, reordered
+LEAST_TOKENS = 16  # fewer would read all keys and values for next to nothing
 SCORES = 2  # the attention's scores, before and after the softmax
 
 
@@ -26,8 +28,12 @@ class Strip(NamedTuple):
     last: int
 
 
-class Step(NamedTuple):
-    """A segment over one image, in strips of `height` rows of `x` (tokens, for attention), the last one shorter."""
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A segment over one image, in equal strips of at most `height` rows of `x` (tokens, for attention).
+
+    Equal but for one row of `y`: matrix products of one row are computed in another order than those of several.
+    """
 
     segment: Segment
     x_channels: int
@@ -52,8 +58,8 @@ class Step(NamedTuple):
         return -(-self.length // self.height)
 
     def strip(self, index: int) -> Strip:
-        start = index * self.height
-        stop = min(start + self.height, self.length)
+        down = self.segment.down
+        start, stop = (self.length // down * at // self.count * down for at in (index, index + 1))
         last = self.x_size.pixels if self.segment.kind == "attention" else self.x_size.height
         return Strip(start, stop, max(0, start - self.segment.halo), min(last, stop + self.segment.halo))
 
@@ -78,7 +84,7 @@ def plan_segments(
 ) -> tuple[Step, ...]:
     """`segments` over an `input` of `size`; `channels` are those of `input` and, where it is read, `noise`.
 
-    Strips are as high as `budget` bytes let them be, at least one row of `y`, and nearly equal.
+    Strips are as high as `budget` bytes let them be, at least one row of `y`.
     """
     known = {"input": size}
     planes = dict(channels)
@@ -86,9 +92,7 @@ def plan_segments(
     for segment in segments:
         x_channels, skip_channels = planes[segment.x], planes[segment.skip] if segment.skip else 0
         whole = Step(segment, x_channels, skip_channels, known[segment.x], 1)
-        rows = strip_rows(whole, budget)
-        even = round_up(-(-whole.length // -(-whole.length // rows)), segment.down)
-        steps.append(whole._replace(height=even))
+        steps.append(replace(whole, height=strip_rows(whole, budget)))
         known[segment.y], planes[segment.y] = whole.y_size, segment.channels
     return tuple(steps)
 
@@ -96,13 +100,15 @@ def plan_segments(
 def strip_rows(step: Step, budget: int) -> int:
     """The most rows of `x`, or tokens, that keep one strip's run within `budget` bytes; at least one row of `y`."""
     down = step.segment.down
+    least = LEAST_TOKENS if step.segment.kind == "attention" else down
     rows = budget // _row_bytes(step) - 2 * step.segment.halo
-    return min(max(down, rows // down * down), max(down, step.length))
+    return min(max(least, rows // down * down), max(down, step.length))
 
 
 def strip_bytes(step: Step) -> int:
     """Bytes that the run of one strip takes beside canvases, as far as can be told without the engine."""
-    return _row_bytes(step) * (min(step.height, step.length) + 2 * step.segment.halo)
+    units = -(-(step.length // step.segment.down) // step.count)
+    return _row_bytes(step) * (units * step.segment.down + 2 * step.segment.halo)
 
 
 def _row_bytes(step: Step) -> int:

@@ -55,6 +55,9 @@ class Segmented:
         self._moments: dict[str, RowMoments] = {}
         self._early: dict[int, Array] = {}  # rows of the result that came before those above them
         self._written = 0
+        self._keys: dict[str, Array] = {}
+        self._statistics: dict[str, Array] = {}
+        self._step = self._steps[0]
         self._begin(0)
 
     @property
@@ -145,12 +148,12 @@ class Segmented:
 
     def _begin(self, index: int) -> None:
         self._at, self._given, self._returned = index, 0, 0
-        self._keys: dict[str, Array] = {}
+        self._keys = {}
         if self.finished:
             return
         self._step = self._steps[index]
         segment = self._step.segment
-        self._statistics: dict[str, Array] = {}
+        self._statistics = {}
         if segment.norm is not None:
             mean, rstd = self._moments.pop(segment.x).normalisers(segment.norm.groups, segment.norm.eps)
             self._statistics = {"mean": mean[None], "rstd": rstd[None]}

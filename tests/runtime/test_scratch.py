@@ -36,7 +36,8 @@ def test_spans_are_read_as_written(canvas: Canvas) -> None:
     np.testing.assert_array_equal(canvas.read(0, 35), wanted)
     part = canvas.read(2, 30, slice(1, 3))
     np.testing.assert_array_equal(part, wanted[1:, 2:30])
-    assert part.flags.c_contiguous and part.dtype == np.float32
+    assert part.flags.c_contiguous
+    assert part.dtype == np.float32
     canvas.close()
     canvas.close()
 

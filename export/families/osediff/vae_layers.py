@@ -1,0 +1,115 @@
+"""Layers of Stable Diffusion's VAE as nodes of a graph; each refuses a layer of another kind than it writes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from lqhq.export.segment_graph import SegmentGraph
+from lqhq.runtime.errors import CheckpointError
+
+__all__ = ["attended", "check", "conv", "larger", "normed", "sampled", "silu", "smaller", "token_canvas"]
+
+LOG_VARIANCE = (-30.0, 20.0)  # limits of the posterior's: AutoencoderKL, DiagonalGaussianDistribution
+
+
+def normed(graph: SegmentGraph, x: str, norm: Any) -> str:
+    """`(x - mean) * rstd * gamma + beta` as one product and one sum: `x * a + (beta - mean * a)`, as PyTorch does."""
+    check(isinstance(norm, nn.GroupNorm) and norm.affine, "norm", norm, "GroupNorm with weights")
+    a = graph.op("Mul", "rstd", graph.constant(_array(norm.weight)))
+    b = graph.op("Sub", graph.constant(_array(norm.bias)), graph.op("Mul", "mean", a))
+    plane = graph.axis(2, 3)
+    a, b = (graph.op("Unsqueeze", value, plane) for value in (a, b))
+    return graph.op("Add", graph.op("Mul", x, a), b)
+
+
+def silu(graph: SegmentGraph, x: str) -> str:
+    """`x * sigmoid(x)`."""
+    return graph.op("Mul", x, graph.op("Sigmoid", x))
+
+
+def conv(graph: SegmentGraph, x: str, conv: Any, pads: tuple[int, int, int, int] | None = None) -> str:
+    """A convolution; `pads` are top, left, bottom and right, where they are not its own."""
+    check(isinstance(conv, nn.Conv2d) and conv.groups == 1 and conv.dilation == (1, 1), "conv", conv, "plain Conv2d")
+    high, wide = conv.padding
+    weights = [graph.constant(_array(conv.weight)), graph.constant(_bias(conv))]
+    return graph.op(
+        "Conv",
+        x,
+        *weights,
+        kernel_shape=conv.kernel_size,
+        strides=conv.stride,
+        pads=pads or (high, wide, high, wide),
+    )
+
+
+def token_canvas(graph: SegmentGraph, x: str, attention: Any) -> str:
+    """Queries, times the scale of scores, keys and values, `[N, 3C, H, W]`."""
+    linear = [attention.to_q, attention.to_k, attention.to_v]
+    scales = [np.float32(attention.scale), np.float32(1), np.float32(1)]
+    weight = np.concatenate([_array(one.weight) * scale for one, scale in zip(linear, scales, strict=True)])
+    bias = np.concatenate([_bias(one) * scale for one, scale in zip(linear, scales, strict=True)])
+    return graph.op("Conv", x, graph.constant(weight[:, :, None, None]), graph.constant(bias))
+
+
+def attended(graph: SegmentGraph, attention: Any) -> str:
+    """`to_out(softmax(q^T k) v) + skip` of tokens: `q` and `skip` `[N, C, T]`, `k` and `v` `[N, C, S]`."""
+    scores = graph.op("MatMul", graph.op("Transpose", "q", perm=(0, 2, 1)), "k")
+    mixed = graph.op("MatMul", graph.op("Softmax", scores, axis=-1), graph.op("Transpose", "v", perm=(0, 2, 1)))
+    out = attention.to_out[0]
+    mixed = graph.op("MatMul", mixed, graph.constant(_array(out.weight).T))
+    mixed = graph.op("Add", mixed, graph.constant(_bias(out)))
+    return graph.op("Add", graph.op("Transpose", mixed, perm=(0, 2, 1)), "skip")
+
+
+def smaller(graph: SegmentGraph, x: str, layer: Any, name: str) -> str:
+    """One column and one row of zeros at the right and bottom, then a convolution of stride 2."""
+    plain = layer.use_conv and layer.padding == 0 and layer.norm is None and layer.conv.kernel_size == (3, 3)
+    check(plain, name, layer, "a downsampling convolution padded at the right and bottom")
+    return conv(graph, x, layer.conv, (0, 0, 1, 1))
+
+
+def larger(graph: SegmentGraph, x: str, layer: Any, name: str) -> str:
+    """Every pixel twice each way, then a convolution."""
+    plain = layer.use_conv and not layer.use_conv_transpose and layer.norm is None
+    check(plain, name, layer, "nearest upsampling and a convolution")
+    scales = graph.constant(np.array([1, 1, 2, 2], np.float32))
+    larger = graph.op(
+        "Resize", x, "", scales, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
+    )
+    return conv(graph, larger, layer.conv)
+
+
+def sampled(graph: SegmentGraph, moments: str, quant_conv: nn.Module | None, scaling: float) -> str:
+    """Of mean and log variance, and the noise `skip`: a sample of the posterior, scaled."""
+    if quant_conv is not None:
+        moments = conv(graph, moments, quant_conv)
+    mean, logvar = graph.ops("Split", moments, outputs=2, axis=1, num_outputs=2)
+    low, high = (graph.number(value) for value in LOG_VARIANCE)
+    deviation = graph.op("Exp", graph.op("Mul", graph.op("Clip", logvar, low, high), graph.number(0.5)))
+    sample = graph.op("Add", mean, graph.op("Mul", deviation, "skip"))
+    return graph.op("Mul", sample, graph.number(scaling))
+
+
+def _array(tensor: torch.Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = tensor.detach().to("cpu", torch.float32).numpy()
+    return array
+
+
+def _bias(layer: Any) -> NDArray[np.float32]:
+    return np.zeros(len(layer.weight), np.float32) if layer.bias is None else _array(layer.bias)
+
+
+def check(fits: bool, where: str, found: object, expected: str) -> None:
+    """Raise `CheckpointError` unless `fits`."""
+    if not fits:
+        raise CheckpointError(
+            f"VAE {where}",
+            found=str(found).splitlines()[0],
+            expected=expected,
+            mend="Give the VAE of the model that the checkpoint was trained for.",
+        )
