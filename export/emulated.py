@@ -8,27 +8,20 @@ such a graph is run as its twin. Neither shows an overflow between two operators
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from lqhq.export.bf16_twin import write_twin
 from lqhq.runtime.engines.onnx import OnnxSession
 from lqhq.runtime.precision import Precision
-from lqhq.runtime.session import Session
 
 __all__ = ["emulated_session"]
 
 
-@contextmanager
-def emulated_session(file: Path, precision: Precision, *, threads: int) -> Iterator[Session]:
+def emulated_session(file: Path, precision: Precision, *, threads: int) -> OnnxSession:
     """The graph in `file` on this CPU. Raises `EngineError` when it cannot be opened."""
     if precision != "bf16":
-        with OnnxSession(file, threads=threads) as session:
-            yield session
-        return
-    with tempfile.TemporaryDirectory() as folder:
+        return OnnxSession(file, threads=threads)
+    with tempfile.TemporaryDirectory() as folder:  # an opened session needs its file no more
         twin = Path(folder) / file.name
         write_twin(file, twin)
-        with OnnxSession(twin, threads=threads) as session:
-            yield session
+        return OnnxSession(twin, threads=threads)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib import metadata
@@ -19,6 +19,7 @@ from lqhq.export.foreign_text import printable
 from lqhq.export.goldens import write_goldens
 from lqhq.export.half import at_precision, declared_islands
 from lqhq.export.half_settings import HalfSettings
+from lqhq.export.heavy import give_back
 from lqhq.export.load import Model, load_model
 from lqhq.export.memory import measure_memory
 from lqhq.export.settings import Settings
@@ -97,15 +98,18 @@ def export_bundle(
         for precision in PRECISIONS:
             if precision == "fp32" or precision not in precisions:
                 continue
-            variants = _planned(model.recipe, opened, precision, half, say)
-            for graph in variants:
-                graphs[graph.role][precision] = make(graph, precision, exact=graphs[graph.role]["fp32"])
+            islands = _planned(model.recipe, opened, precision, half, say)
+            for graph in model.recipe.graphs:
+                exact = graphs[graph.role]["fp32"]
+                graphs[graph.role][precision] = make(
+                    at_precision(graph, precision, islands[graph.role]), precision, exact=exact
+                )
             manifest = msgspec.structs.replace(manifest, graphs=graphs, files=file_records(folder))
             write_manifest(folder, manifest)
             opened = open_bundle(folder, verified=None)
             say(f"comparing {precision} with PyTorch in float32 and in {precision}")
             checked = validate_half(
-                model.recipe, variants, opened, precision, photos=half.photos, least_psnr=half.least_psnr
+                model.recipe, opened, precision, islands=islands, photos=half.photos, least_psnr=half.least_psnr
             )
             say(checked.report.table())
             _require(checked.report, target)
@@ -120,15 +124,15 @@ def export_bundle(
 
 def _planned(
     recipe: Recipe, bundle: Bundle, precision: Precision, half: HalfSettings, say: Callable[[str], None]
-) -> list[RoleGraph]:
-    """The graphs in `precision`, with the islands of a given plan, or those declared and what else is needed."""
+) -> Mapping[Role, Collection[str]]:
+    """The islands of a given plan, or those declared and what else is needed."""
     plan = half.plans.get(precision)
     if plan is None:
         declared = {graph.role: declared_islands(graph.half_form(), graph.islands) for graph in recipe.graphs}
         plan = bisect_precision(
             recipe, bundle, precision, photos=half.photos, least_psnr=half.least_psnr, given=declared, say=say
         )
-    return [at_precision(graph, precision, plan.islands[graph.role]) for graph in recipe.graphs]
+    return plan.islands
 
 
 def _require(report: Report, target: Path) -> None:
@@ -198,6 +202,7 @@ def _traced(
         + (f", and H, W at multiples of {graph.multiple}" if graph.takes_image else "")
     )
     external, plan = trace(graph, file, precision=precision, external_above=external_above)
+    give_back()
     if precision == "bf16":  # no CPU engine of this release runs it
         assert exact is not None
         memory = exact.memory

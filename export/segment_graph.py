@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,15 @@ class SegmentGraph:
     Operators are those of the standard's opset 21, so that every engine reads the file.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
 
     def constant(self, value: NDArray[Any]) -> str:
         """A constant of the graph: a weight, an axis, a number."""
-        name = f"w{len(self._constants)}"
-        self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        name = f"{self._prefix}w{len(self._constants)}"
+        self._constants[name] = numpy_helper.from_array(np.array(value, order="C"), name)
         return name
 
     def number(self, value: float) -> str:
@@ -48,9 +49,34 @@ class SegmentGraph:
 
     def ops(self, kind: str, *inputs: str, outputs: int, **attributes: Any) -> tuple[str, ...]:
         """One node with several outputs."""
-        names = tuple(f"v{len(self._nodes)}_{index}" for index in range(outputs))
+        names = tuple(f"{self._prefix}v{len(self._nodes)}_{index}" for index in range(outputs))
         self._nodes.append(helper.make_node(kind, list(inputs), list(names), **attributes))
         return names
+
+    def loop(
+        self,
+        count: str,
+        carried: Sequence[str],
+        body: Callable[[SegmentGraph, str, tuple[str, ...]], tuple[str, ...]],
+    ) -> tuple[str, ...]:
+        """`count` (int64) rounds of `body(graph, index, values) -> next values`, from `carried` on; values as they end.
+
+        The body also sees what this graph has.
+        """
+        inner = SegmentGraph("loop_")
+        names = tuple(f"loop_in{index}" for index in range(len(carried)))
+        after = body(inner, "loop_index", names)
+        going = inner.op("Identity", "loop_going")
+        condition = helper.make_tensor_value_info("loop_going", TensorProto.BOOL, [])
+        index = helper.make_tensor_value_info("loop_index", TensorProto.INT64, [])
+        graph = helper.make_graph(
+            inner._nodes,
+            "loop",
+            [index, condition, *(_value(name, None) for name in names)],
+            [helper.make_tensor_value_info(going, TensorProto.BOOL, []), *(_value(name, None) for name in after)],
+            list(inner._constants.values()),
+        )
+        return self.ops("Loop", count, self.constant(np.array(True)), *carried, outputs=len(carried), body=graph)
 
     def write(self, file: Path, inputs: Mapping[str, Axes], y: str, shape: Axes) -> None:
         """Write the graph whose output `y` is the value of that name here, checked, under a new name and then renamed.
@@ -77,5 +103,5 @@ class SegmentGraph:
             half_written.unlink(missing_ok=True)
 
 
-def _value(name: str, axes: Axes) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(axes))
+def _value(name: str, axes: Axes | None) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, None if axes is None else list(axes))

@@ -33,6 +33,7 @@ class TorchSession:
 
     def close(self) -> None:
         self._stack.close()
+        self._module = torch.nn.Identity()  # the other may be large
 
     def __enter__(self) -> Self:
         return self

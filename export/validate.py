@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from lqhq.export.family import Recipe, RoleGraph
 from lqhq.export.goldens import role_cases, synthetic_image, synthetic_mask
+from lqhq.export.heavy import is_heavy
 from lqhq.export.reference import image_noise, reference_image, reference_outputs
 from lqhq.export.sensitivity import forward_bound, tolerances
 from lqhq.runtime.bundle import Bundle
+from lqhq.runtime.bundle_sessions import open_sessions
 from lqhq.runtime.engines import open_session
 from lqhq.runtime.engines.setup import Setup
 from lqhq.runtime.machine import cpu_count
@@ -97,7 +99,9 @@ def _tiled(graph: RoleGraph, session: Session, reduction: Reduction) -> Case:
 
 def _restored(recipe: Recipe, bundle: Bundle, photos: Mapping[str, Photo], threads: int) -> Iterator[Case]:
     """Every schedule on images of odd sides; the floats before quantising and the finished 8 bits."""
-    with Restorer.open(bundle.bare(), threads=threads) as restorer:
+    setup = Setup(threads=threads)
+    sessions = open_sessions(bundle, "onnx", "fp32", setup, thrifty=is_heavy(recipe))
+    with Restorer(bundle.bare(), sessions) as restorer:
         for schedule in recipe.schedules or (None,):
             for index, (height, width) in enumerate(sizes(recipe)):
                 mask = synthetic_mask(height, width) if recipe.masked else None

@@ -7,10 +7,10 @@ PSNR, since it is spread over all pixels, and an overflow by the largest value o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -20,8 +20,9 @@ from lqhq.export.family import Arrays, Recipe, RoleGraph
 from lqhq.export.finite_session import FiniteSession
 from lqhq.export.goldens import SEED as GOLDEN_SEED
 from lqhq.export.goldens import role_cases, synthetic_image, synthetic_mask
-from lqhq.export.half import DTYPES
+from lqhq.export.half import DTYPES, at_precision
 from lqhq.export.half_arithmetic import HalfArithmetic
+from lqhq.export.heavy import give_back, is_heavy
 from lqhq.export.reference import image_noise, reference_image, reference_outputs
 from lqhq.export.sensitivity import JITTER
 from lqhq.export.torch_session import TorchSession
@@ -35,6 +36,7 @@ from lqhq.runtime.precision import EMULATED, HEADROOM_DB, LEAST_PSNR, Precision
 from lqhq.runtime.restorer import Restorer
 from lqhq.runtime.selfcheck import compare_outputs
 from lqhq.runtime.session import Session
+from lqhq.runtime.session_pool import SessionPool
 
 __all__ = [
     "EXTREME",
@@ -66,54 +68,83 @@ class HalfReport:
     largest: Mapping[Role, float]
 
 
+class _Side:
+    """One of the two that run the graphs of a precision: PyTorch, or an engine.
+
+    Of a heavy model one role is held at a time; `rest` is called between the two sides, so that one of them is held.
+    """
+
+    def __init__(self, recipe: Recipe, open_one: Callable[[Role], Session]) -> None:
+        self._open, self._heavy = open_one, is_heavy(recipe)
+        self._all: list[tuple[str, FiniteSession]] = []
+        roles = tuple(graph.role for graph in recipe.graphs)
+        self.sessions = SessionPool(roles, self._opened, thrifty=self._heavy)
+
+    def _opened(self, name: str) -> Session:
+        session = FiniteSession(self._open(cast(Role, name)))
+        self._all.append((name, session))
+        return session
+
+    def broken(self, role: Role) -> int:
+        """NaN and infinities among all that the role gave."""
+        return sum(session.broken for name, session in self._all if name == role)
+
+    def rest(self) -> None:
+        if self._heavy:
+            self.sessions.close()
+            give_back()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Runs:
     """The graphs of one precision, run by PyTorch and by an engine; `watched` is PyTorch's arithmetic by role."""
 
     recipe: Recipe
     bundle: Bundle
-    graphs: Sequence[RoleGraph]
     watched: Mapping[Role, HalfArithmetic]
-    half: Mapping[str, FiniteSession]
-    engine: Mapping[str, FiniteSession]
+    half: _Side
+    engine: _Side
 
 
 def validate_half(
     recipe: Recipe,
-    graphs: Sequence[RoleGraph],
     bundle: Bundle,
     precision: Precision,
     *,
+    islands: Mapping[Role, Collection[str]] | None = None,
     photos: Mapping[str, Photo] | None = None,
     least_psnr: float | None = None,
     threads: int | None = None,
 ) -> HalfReport:
-    """Run `graphs`, which are halved, the bundle's graphs of `precision`, and the float32 formula on the same inputs.
+    """Run the recipe in half, the bundle's graphs of `precision`, and the float32 formula on the same inputs.
 
-    `photos` are named; the shipped ones where there are none. Finished images must come to `least_psnr` dB. Raises
-    `EngineError` when a graph does not run; a difference is not an error but a failed case.
+    `islands` by role stay in float32, those that are declared where none are given. `photos` are named; the shipped
+    ones where there are none. Finished images must come to `least_psnr` dB. Raises `EngineError` when a graph does not
+    run; a difference is not an error but a failed case.
     """
     check_photos(photos or {}, bundle.manifest)
     threads = cpu_count() if threads is None else threads
     least = LEAST_PSNR[precision] if least_psnr is None else least_psnr
-    watched = {graph.role: HalfArithmetic() for graph in graphs}
+    watched = {graph.role: HalfArithmetic() for graph in recipe.graphs}
+    graphs = {graph.role: graph for graph in recipe.graphs}
     with ExitStack() as stack:
 
-        def engine(graph: RoleGraph) -> Session:
-            file = bundle.graph(graph.role, precision).path
-            return stack.enter_context(emulated_session(file, precision, threads=threads))
+        def half(role: Role) -> Session:
+            made = at_precision(graphs[role], precision, (islands or {}).get(role))
+            return TorchSession(made, made.module, watched[role])
+
+        def engine(role: Role) -> Session:
+            return emulated_session(bundle.graph(role, precision).path, precision, threads=threads)
 
         runs = _Runs(
             recipe=recipe,
             bundle=bundle,
-            graphs=graphs,
             watched=watched,
-            half={
-                graph.role: FiniteSession(stack.enter_context(TorchSession(graph, graph.module, watched[graph.role])))
-                for graph in graphs
-            },
-            engine={graph.role: FiniteSession(engine(graph)) for graph in graphs},
+            half=_Side(recipe, half),
+            engine=_Side(recipe, engine),
         )
+        stack.callback(runs.half.sessions.close)
+        stack.callback(runs.engine.sessions.close)
         cases, psnr = _roles(runs)
         for schedule in recipe.schedules or (None,):
             for index, (height, width) in enumerate(sizes(recipe)):
@@ -128,9 +159,9 @@ def validate_half(
         cases += _ranges(runs, largest_allowed(precision))
         cases += _extremes(runs, least - EXTREME_DB)
         cases += [
-            _finite(f"outputs of {role}, {what}", session.broken)
-            for what, sessions in (("PyTorch", runs.half), ("engine", runs.engine))
-            for role, session in sessions.items()
+            _finite(f"outputs of {role}, {what}", side.broken(role))
+            for what, side in (("PyTorch", runs.half), ("engine", runs.engine))
+            for role in graphs
         ]
     return HalfReport(report=Report(precision=precision, how=EMULATED, cases=tuple(cases)), psnr=psnr, largest=largest)
 
@@ -181,17 +212,22 @@ def _roles(runs: _Runs) -> tuple[list[Case], dict[Role, float]]:
     low, high = runs.recipe.pixels.range
     cases: list[Case] = []
     nearest: dict[Role, float] = {}
-    for graph in runs.graphs:
-        nearest[graph.role] = MOST_DB
-        for feed in (*role_cases(graph, SEED).values(), *role_cases(graph, GOLDEN_SEED).values()):
+    for graph in runs.recipe.graphs:
+        role = graph.role
+        nearest[role] = MOST_DB
+        feeds = [*role_cases(graph, SEED).values(), *role_cases(graph, GOLDEN_SEED).values()]
+        halves = [runs.half.sessions[role].run(feed) for feed in feeds]
+        runs.half.rest()
+        engines = [runs.engine.sessions[role].run(feed) for feed in feeds]
+        runs.engine.rest()
+        for feed, half, found in zip(feeds, halves, engines, strict=True):
             told: dict[str, Any] = {"batch": "x".join(map(str, next(iter(feed.values())).shape)), "peak": high - low}
-            exact, half = reference_outputs(graph, feed), runs.half[graph.role].run(feed)
-            found = runs.engine[graph.role].run(feed)
+            exact = reference_outputs(graph, feed)
             ours = _least(_compared("", graph, half, exact, least=0.0, **told))
-            against = _compared(graph.role, graph, found, exact, least=ours - HEADROOM_DB, **told)
+            against = _compared(role, graph, found, exact, least=ours - HEADROOM_DB, **told)
             cases += against
-            cases += _compared(f"{graph.role}, PyTorch's", graph, found, half, least=ours - HEADROOM_DB, **told)
-            nearest[graph.role] = min(nearest[graph.role], ours, _least(against))
+            cases += _compared(f"{role}, PyTorch's", graph, found, half, least=ours - HEADROOM_DB, **told)
+            nearest[role] = min(nearest[role], ours, _least(against))
     return cases, nearest
 
 
@@ -216,8 +252,8 @@ def _image(
     told: dict[str, Any] = {"mask": photo.mask, "schedule": schedule}
     wanted = planes(reference_image(recipe, image, noise=noise, **told).levels)
     case = f"{case}, {schedule}" if schedule else case
-    for whose, sessions in ((what, runs.engine), (f"{what}, PyTorch", runs.half)):
-        restorer = Restorer(runs.bundle.bare(), sessions)
+    for whose, side in ((what, runs.engine), (f"{what}, PyTorch", runs.half)):
+        restorer = Restorer(runs.bundle.bare(), side.sessions)
         try:
             found = planes(restorer.restore(image, **told, noise=noise or None, tile=WHOLE, overlap=0))
         except EngineError as error:  # NaN in the image
@@ -230,6 +266,8 @@ def _image(
                 passed=False,
             )
             continue
+        finally:
+            side.rest()
         yield compare(whose, case, found, wanted, peak=255, tolerance=Tolerance(least_psnr=least))
 
 

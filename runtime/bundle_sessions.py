@@ -19,8 +19,13 @@ from lqhq.runtime.session_pool import SessionPool
 __all__ = ["engine_profiles", "open_sessions"]
 
 
-def open_sessions(bundle: Bundle, engine: str, precision: str, setup: Setup) -> Mapping[str, Session]:
-    """Sessions by role; `setup.profiles` are what was asked for. Raises as `open_session` and `Bundle.graph` do."""
+def open_sessions(
+    bundle: Bundle, engine: str, precision: str, setup: Setup, *, thrifty: bool = False
+) -> Mapping[str, Session]:
+    """Sessions by role; `setup.profiles` are what was asked for. Raises as `open_session` and `Bundle.graph` do.
+
+    `thrifty` holds one of a latent model's sessions at a time, whatever the memory.
+    """
     manifest = bundle.manifest
     asked = setup.profiles
 
@@ -45,11 +50,14 @@ def open_sessions(bundle: Bundle, engine: str, precision: str, setup: Setup) -> 
         return open_session("onnx", bundle.segment(role, int(index)), own)  # type: ignore[arg-type]
 
     segments = (f"{role}/{index:02d}" for role, parts in manifest.segments.items() for index in range(len(parts)))
-    pool = SessionPool((*manifest.graphs, *segments), named)
+    pool = SessionPool((*manifest.graphs, *segments), named, thrifty=thrifty)
     # One is opened at once, so that a missing engine or device is told before the first image; all of those that were
     # built for shapes are, since tiles are chosen by them.
-    for role in manifest.graphs if engine in get_args(Flavour) else ("encode",):
-        pool[role]
+    with ExitStack() as opening:
+        opening.callback(pool.close)
+        for role in manifest.graphs if engine in get_args(Flavour) else ("encode",):
+            pool[role]
+        opening.pop_all()
     return pool
 
 

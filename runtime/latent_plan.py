@@ -113,29 +113,10 @@ def choose_latents(request: LatentRequest) -> LatentChoice:
 
 def _plans(request: LatentRequest) -> Iterator[tuple[TilePlan, str]]:
     """Tile plans of the latent canvas, the best first; a tile that was asked for is the only one."""
+    asked = _asked(request)
     hints, factor, size = request.manifest.tiles, request.latent.factor, request.size
-    if request.tile != "auto" and not isinstance(request.tile, int):
-        raise OptionError(
-            "tile", found=repr(request.tile), expected="a number of pixels, or 'auto'", mend="Use --tile auto."
-        )
-    asked = request.tile if isinstance(request.tile, int) else None
     side = (hints.preferred if asked is None else asked) // factor
     overlap = _overlap(request, side)
-    for name, value in (("tile", asked or 0), ("overlap", request.overlap or 0)):
-        if value % factor:
-            raise OptionError(
-                name,
-                found=str(value),
-                expected=f"a multiple of {factor} pixels, one latent",
-                mend=f"Use {max(factor, round(value / factor) * factor)}.",
-            )
-    if asked is not None and asked < hints.smallest:
-        raise OptionError(
-            "tile",
-            found=str(asked),
-            expected=f"at least {hints.smallest}",
-            mend=f"Use --tile {hints.smallest} or more.",
-        )
     if request.original:
         square = original_tile(size, side, overlap)
         plan = plan_tiles(size, square or size, overlap=overlap if square else 0, multiple=1, dense=True)
@@ -143,6 +124,13 @@ def _plans(request: LatentRequest) -> Iterator[tuple[TilePlan, str]]:
         return
     if size.pixels <= side * side:
         yield plan_tiles(size, size, overlap=0, multiple=1), "the whole image: no more than a tile's area"
+    if 2 * overlap > side:
+        raise OptionError(
+            "overlap",
+            found=f"{overlap * factor} with tile {side * factor}",
+            expected=f"at most half of the tile, {side // 2 * factor}",
+            mend="Give a larger --tile or a smaller --overlap.",
+        )
     sides = [side]
     while asked is None and sides[-1] > max(1, 2 * overlap, hints.smallest // factor):
         sides.append(max(2 * overlap, hints.smallest // factor, sides[-1] * 3 // 4))
@@ -150,6 +138,29 @@ def _plans(request: LatentRequest) -> Iterator[tuple[TilePlan, str]]:
         tile = _fitted(request, one, overlap)
         why = "as asked" if asked else "the tile that the bundle prefers" if one == side else "all that memory allows"
         yield plan_tiles(size, tile, overlap=overlap, multiple=1), why
+
+
+def _asked(request: LatentRequest) -> int | None:
+    """The side of the tile that was asked for, in pixels, or None. Raises `OptionError` for what no tile can be."""
+    factor, smallest = request.latent.factor, request.manifest.tiles.smallest
+    if request.tile != "auto" and not isinstance(request.tile, int):
+        raise OptionError(
+            "tile", found=repr(request.tile), expected="a number of pixels, or 'auto'", mend="Use --tile auto."
+        )
+    asked = request.tile if isinstance(request.tile, int) else None
+    for name, value, least in (("tile", asked, factor), ("overlap", request.overlap, 0)):
+        if value is not None and (value % factor or value < 0):
+            raise OptionError(
+                name,
+                found=str(value),
+                expected=f"a multiple of {factor} pixels, one latent",
+                mend=f"Use {max(least, round(value / factor) * factor)}.",
+            )
+    if asked is not None and asked < smallest:
+        raise OptionError(
+            "tile", found=str(asked), expected=f"at least {smallest}", mend=f"Use --tile {smallest} or more."
+        )
+    return asked
 
 
 def _overlap(request: LatentRequest, side: int) -> int:

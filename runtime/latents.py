@@ -119,7 +119,10 @@ def encoding(
     def make() -> Feed:
         return {"lq": read(Box(0, 0, *canvas.scaled(factor)))[None], "noise": noise(whole)[None]}
 
-    return _Once("encode", whole, make, lambda fetch: take(fetched("encode", fetch, "state")))
+    def done(fetch: Fetch) -> None:
+        take(fetched("encode", fetch, "state", noise(whole).shape))  # the state has the shape of its noise
+
+    return _Once("encode", whole, make, done)
 
 
 def decoding(state: Callable[[], Array], canvas: Size, *, factor: int, rows: Callable[[int, Any], None]) -> Stages:

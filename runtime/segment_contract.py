@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
+from lqhq.runtime.errors import BundleError
 from lqhq.runtime.latent_spec import Segment
 from lqhq.runtime.manifest import Graph, Manifest, Memory, Role, Tensor
 
@@ -12,16 +15,51 @@ UNMEASURED = Memory(fixed=1, per_pixel=0.0)
 
 
 def segment_graphs(manifest: Manifest, role: Role) -> list[Graph]:
-    """A graph for each segment of `role`. Letters of axes say only that they are free: strips are of any height."""
+    """A graph for each segment of `role`. Letters of axes say only that they are free: strips are of any height.
+
+    Raises `BundleError` for segments that cannot be run one after the other, or do not come to what the role gives.
+    """
     assert manifest.latent is not None  # segments without a latent were refused
-    latent = manifest.latent.channels
+    latent, factor = manifest.latent.channels, manifest.latent.factor
+    # Channels of each canvas, and how much larger than the latent canvas it is.
     planes = {"input": 3 if role == "encode" else latent, "noise": latent}
-    graphs = []
-    for segment in manifest.segments[role]:
+    sides = {"input": Fraction(factor if role == "encode" else 1), "noise": Fraction(1)}
+    graphs, normed = [], {"input", "noise"}  # statistics are taken of what segments write, and once
+    for index, segment in enumerate(manifest.segments[role]):
+        fault = _fault(segment, planes, sides, normed)
+        planes[segment.y], sides[segment.y] = segment.channels, sides[segment.x] * segment.up / segment.down
+        wanted = (latent, Fraction(1)) if role == "encode" else (3, Fraction(factor))
+        if segment.y == "output" and (planes["output"], sides["output"]) != wanted:
+            fault = f"an output of {segment.channels} channels, {sides['output']} times the latent's sides"
+        if fault:
+            raise BundleError(
+                f"segments.{role}[{index}]",
+                found=fault,
+                expected="segments that run one after the other, and come to what the role gives",
+                mend="Export the checkpoint again with this release.",
+            )
         skip = {"skip": planes[segment.skip]} if segment.skip else {}
         graphs.append(_attention(segment, skip) if segment.kind == "attention" else _rows(segment, planes, skip))
-        planes[segment.y] = segment.channels
     return graphs
+
+
+def _fault(segment: Segment, planes: dict[str, int], sides: dict[str, Fraction], normed: set[str]) -> str:
+    """What keeps a segment from being run after those before it; "" where nothing does."""
+    x, norm = segment.x, segment.norm
+    if segment.skip is not None and sides[segment.skip] != sides[x]:
+        return f"skip {segment.skip!r} of another size than {x!r}"
+    if (sides[x] * segment.up / segment.down).denominator != 1:
+        return f"{x!r} halved to less than latents"
+    if norm is not None and (x in normed or planes[x] % norm.groups):
+        return f"a norm of {norm.groups} groups of {x!r}, of {planes[x]} channels, or normed before"
+    normed |= {x} if norm is not None else set()
+    if segment.kind == "attention":
+        plain = (segment.up, segment.down, segment.halo, norm) == (1, 1, 0, None)
+        if not plain or x in ("input", "noise") or segment.y == "output" or planes[x] != 3 * segment.channels:
+            return f"attention over {x!r}, of {planes[x]} channels"
+        if segment.skip in ("input", "noise"):
+            return f"attention with a skip {segment.skip!r}"
+    return ""
 
 
 def _rows(segment: Segment, planes: dict[str, int], skip: dict[str, int]) -> Graph:

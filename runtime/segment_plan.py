@@ -6,17 +6,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from lqhq.runtime.geometry import Size
+from lqhq.runtime.geometry import Size, round_up
 from lqhq.runtime.latent_spec import Segment
 from lqhq.runtime.segment_canvas import canvas_bytes
 
-__all__ = ["SegmentBytes", "Step", "Strip", "last_reads", "plan_bytes", "plan_segments", "strip_bytes", "strip_rows"]
+__all__ = [
+    "KEYS_AT_ONCE",
+    "SegmentBytes",
+    "Step",
+    "Strip",
+    "last_reads",
+    "plan_bytes",
+    "plan_segments",
+    "strip_bytes",
+    "strip_rows",
+]
 
 FLOAT = 4
 FED = 2  # strips made ready before the first one's result is put away: `driver.AHEAD`
 INSIDE = 3  # copies that an engine makes of what goes in and comes out: normalised, activated, reordered
-LEAST_TOKENS = 16  # fewer would read all keys and values for next to nothing
-SCORES = 2  # the attention's scores, before and after the softmax
+TOKENS = 16  # strips of tokens are multiples: a vector register's worth
+KEYS_AT_ONCE = 4096  # of an attention's graph: it never has the scores of all keys
+SCORES = 3  # copies of those scores: as they are, less the largest, exponentials
 
 
 class Strip(NamedTuple):
@@ -30,9 +41,10 @@ class Strip(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A segment over one image, in equal strips of at most `height` rows of `x` (tokens, for attention).
+    """A segment over one image, in nearly equal strips of at most `height` rows of `x` (tokens, for attention).
 
-    Equal but for one row of `y`: matrix products of one row are computed in another order than those of several.
+    Strips begin at multiples of `unit`. For tokens that is more than the segment needs: engines compute the last few
+    values of an array, and products of one row, in another order, and so no strip has ends of its own.
     """
 
     segment: Segment
@@ -47,6 +59,10 @@ class Step:
         return Size(self.x_size.height * up // down, self.x_size.width * up // down)
 
     @property
+    def unit(self) -> int:
+        return TOKENS if self.segment.kind == "attention" else self.segment.down
+
+    @property
     def length(self) -> int:
         """Rows of `x` that have rows of `y`; all tokens, for attention."""
         if self.segment.kind == "attention":
@@ -55,11 +71,16 @@ class Step:
 
     @property
     def count(self) -> int:
-        return -(-self.length // self.height)
+        return -(-self._units // max(1, self.height // self.unit))
+
+    @property
+    def _units(self) -> int:
+        return -(-self.length // self.unit)
 
     def strip(self, index: int) -> Strip:
-        down = self.segment.down
-        start, stop = (self.length // down * at // self.count * down for at in (index, index + 1))
+        """Of equal numbers of units, or one more; the last strips are those of more."""
+        ends = (min(self.length, self._units * at // self.count * self.unit) for at in (index, index + 1))
+        start, stop = ends
         last = self.x_size.pixels if self.segment.kind == "attention" else self.x_size.height
         return Strip(start, stop, max(0, start - self.segment.halo), min(last, stop + self.segment.halo))
 
@@ -99,24 +120,23 @@ def plan_segments(
 
 def strip_rows(step: Step, budget: int) -> int:
     """The most rows of `x`, or tokens, that keep one strip's run within `budget` bytes; at least one row of `y`."""
-    down = step.segment.down
-    least = LEAST_TOKENS if step.segment.kind == "attention" else down
+    least = 2 * TOKENS if step.segment.kind == "attention" else step.unit
     rows = budget // _row_bytes(step) - 2 * step.segment.halo
-    return min(max(least, rows // down * down), max(down, step.length))
+    return max(least, min(rows // step.unit * step.unit, round_up(step.length, step.unit)))
 
 
 def strip_bytes(step: Step) -> int:
     """Bytes that the run of one strip takes beside canvases, as far as can be told without the engine."""
-    units = -(-(step.length // step.segment.down) // step.count)
-    return _row_bytes(step) * (units * step.segment.down + 2 * step.segment.halo)
+    strip = step.strip(step.count - 1)
+    return _row_bytes(step) * (strip.stop - strip.start + 2 * step.segment.halo)
 
 
 def _row_bytes(step: Step) -> int:
     """Of one row of `x`, or one token."""
     segment = step.segment
     if segment.kind == "attention":
-        wide = FED * (segment.channels + step.skip_channels) + INSIDE * segment.channels
-        return FLOAT * (SCORES * step.x_size.pixels + wide)
+        wide = FED * (segment.channels + step.skip_channels) + 2 * INSIDE * segment.channels
+        return FLOAT * (SCORES * min(KEYS_AT_ONCE, step.x_size.pixels) + wide)
     made = segment.channels * segment.up**2
     wide = FED * (step.x_channels + step.skip_channels) + INSIDE * (step.x_channels + made)
     return FLOAT * step.x_size.width * wide

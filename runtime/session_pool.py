@@ -12,21 +12,31 @@ __all__ = ["SessionPool"]
 class SessionPool(Mapping[str, Session]):
     """Sessions by name, opened by `open_one(name)`. A name is a role, or one of its segments, as `decode/03`.
 
-    While `alone` is set, one stage at a time is held: taking a session of another role closes those of all others. Set
-    it only where one job runs, whose stages follow one another.
+    One segment at a time is open: each keeps the memory of its largest strip, there are dozens, and they follow one
+    another. While `alone` is set that holds for roles, too; `thrifty` sets it for good. So a pool is for jobs that run
+    one after another.
     """
 
-    def __init__(self, names: tuple[str, ...], open_one: Callable[[str], Session]) -> None:
-        self._names, self._open_one = names, open_one
+    def __init__(self, names: tuple[str, ...], open_one: Callable[[str], Session], *, thrifty: bool = False) -> None:
+        self._names, self._open_one, self._thrifty = names, open_one, thrifty
         self._opened: dict[str, Session] = {}
-        self.alone = False
+        self._alone = thrifty
+
+    @property
+    def alone(self) -> bool:
+        """Whether one session at a time is open, whatever it is."""
+        return self._alone
+
+    @alone.setter
+    def alone(self, value: bool) -> None:
+        self._alone = value or self._thrifty
 
     def __getitem__(self, name: str) -> Session:
+        if name not in self._names:
+            raise KeyError(name)
+        # Also where it is open: an earlier job may have left others so.
+        self._close([one for one in self._opened if one != name and (self._alone or _both_segments(one, name))])
         if name not in self._opened:
-            if name not in self._names:
-                raise KeyError(name)
-            if self.alone:
-                self._close_others(name)
             self._opened[name] = self._open_one(name)
         return self._opened[name]
 
@@ -41,15 +51,14 @@ class SessionPool(Mapping[str, Session]):
     def __len__(self) -> int:
         return len(self._names)
 
-    def close(self, role: str | None = None) -> None:
-        """Close the sessions of `role`, its segments too; all where it is None."""
-        for name in [one for one in self._opened if role is None or _role(one) == role]:
+    def close(self) -> None:
+        """Close all; they are opened again where they are taken again."""
+        self._close(list(self._opened))
+
+    def _close(self, names: list[str]) -> None:
+        for name in names:
             self._opened.pop(name).close()
 
-    def _close_others(self, name: str) -> None:
-        for other in {_role(one) for one in self._opened} - {_role(name)}:
-            self.close(other)
 
-
-def _role(name: str) -> str:
-    return name.partition("/")[0]
+def _both_segments(one: str, other: str) -> bool:
+    return "/" in one and "/" in other

@@ -73,6 +73,7 @@ def _original(manifest: Manifest) -> Manifest:
         manifest,
         scale=1,
         prepare=(Pad(mode="edge", multiple=multiple, smallest=multiple),),
+        tiles=msgspec.structs.replace(manifest.tiles, smallest=multiple),
         finish=(Crop(), *colour, Quantize(mode="truncate")),
         original=None,
     )

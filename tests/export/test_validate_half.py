@@ -43,8 +43,7 @@ def _exported_before(exported) -> None:
 
 
 def compared(recipe, bundle, precision="fp16", **options):
-    graphs = [at_precision(graph, precision) for graph in recipe.graphs]
-    return validate_half(recipe, graphs, bundle, precision, **{"photos": PHOTOS, "threads": 1, **options})
+    return validate_half(recipe, bundle, precision, **{"photos": PHOTOS, "threads": 1, **options})
 
 
 def failed(found) -> set[str]:
@@ -214,8 +213,8 @@ def test_bounds_of_the_types():
 def test_islands_of_the_graphs_given_are_used(film_half):
     """With everything in float32, PyTorch's half differs by nothing; the engine's graph is still the halved one."""
     recipe, bundle = film_half
-    graphs = [at_precision(graph, "fp16", ("",)) for graph in recipe.graphs]
-    found = validate_half(recipe, graphs, bundle, "fp16", photos=PHOTOS, threads=1)
+    islands = {graph.role: ("",) for graph in recipe.graphs}
+    found = validate_half(recipe, bundle, "fp16", islands=islands, photos=PHOTOS, threads=1)
     exact = [case.measure.psnr for case in found.report.cases if case.what == "image, PyTorch"]
     assert all(psnr is None for psnr in exact)
     assert found.largest == {"denoise": 0.0}

@@ -149,18 +149,15 @@ def _model(args: argparse.Namespace, bundle: Bundle) -> Model:
 def _against_checkpoint(args: argparse.Namespace, bundle: Bundle) -> Report:
     """Of a half precision with the islands that the bundle's plan names."""
     recipe, photos = _model(args, bundle).recipe, named_photos(args)
-    from lqhq.export.half import at_precision
     from lqhq.export.validate import validate
     from lqhq.export.validate_half import validate_half
 
     if args.precision == "fp32":
         return validate(recipe, bundle, photos=photos, threads=args.threads)
-    graphs = []
-    for graph in recipe.graphs:
-        plan = bundle.graph(graph.role, args.precision).graph.plan
-        graphs.append(at_precision(graph, args.precision, plan.islands if plan else None))
+    plans = {graph.role: bundle.graph(graph.role, args.precision).graph.plan for graph in recipe.graphs}
+    islands = {role: plan.islands for role, plan in plans.items() if plan}
     options = {"photos": photos, "least_psnr": args.least_psnr, "threads": args.threads}
-    return validate_half(recipe, graphs, bundle, args.precision, **options).report
+    return validate_half(recipe, bundle, args.precision, islands=islands, **options).report
 
 
 def _bisect(args: argparse.Namespace, bundle: Bundle) -> int:

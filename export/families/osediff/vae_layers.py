@@ -11,6 +11,7 @@ from torch import nn
 
 from lqhq.export.segment_graph import SegmentGraph
 from lqhq.runtime.errors import CheckpointError
+from lqhq.runtime.segment_plan import KEYS_AT_ONCE
 
 __all__ = ["attended", "check", "conv", "larger", "normed", "sampled", "silu", "smaller", "token_canvas"]
 
@@ -57,13 +58,42 @@ def token_canvas(graph: SegmentGraph, x: str, attention: Any) -> str:
 
 
 def attended(graph: SegmentGraph, attention: Any) -> str:
-    """`to_out(softmax(q^T k) v) + skip` of tokens: `q` and `skip` `[N, C, T]`, `k` and `v` `[N, C, S]`."""
-    scores = graph.op("MatMul", graph.op("Transpose", "q", perm=(0, 2, 1)), "k")
-    mixed = graph.op("MatMul", graph.op("Softmax", scores, axis=-1), graph.op("Transpose", "v", perm=(0, 2, 1)))
+    """`to_out(softmax(q^T k) v) + skip` of tokens: `q` and `skip` `[N, C, T]`, `k` and `v` `[N, C, S]`.
+
+    Some keys at a time, so that scores stay in a core's cache; the softmax is exact all the same: sums are taken about
+    the largest score so far, and rescaled when a larger one comes (M. Milakov, N. Gimelshein, arXiv 1805.02867).
+    """
+    q, v = (graph.op("Transpose", name, perm=(0, 2, 1)) for name in ("q", "v"))
+    keys = graph.op("Gather", graph.op("Shape", "k"), graph.constant(np.array(2)))
+    most, one = graph.constant(np.array(KEYS_AT_ONCE)), graph.constant(np.array(1))
+    rounds = graph.op("Div", graph.op("Sub", graph.op("Add", keys, most), one), most)
+    none = graph.op("Mul", q, graph.number(0))
+    nothing = graph.op("ReduceSum", none, graph.axis(2), keepdims=1)
+    lowest = graph.op("Add", nothing, graph.number(-np.inf))
+    _, total, mixed = graph.loop(rounds, (lowest, nothing, none), lambda *given: _attend_some(*given, q=q, v=v))
     out = attention.to_out[0]
-    mixed = graph.op("MatMul", mixed, graph.constant(_array(out.weight).T))
+    mixed = graph.op("MatMul", graph.op("Div", mixed, total), graph.constant(_array(out.weight).T))
     mixed = graph.op("Add", mixed, graph.constant(_bias(out)))
     return graph.op("Add", graph.op("Transpose", mixed, perm=(0, 2, 1)), "skip")
+
+
+def _attend_some(graph: SegmentGraph, index: str, before: tuple[str, ...], *, q: str, v: str) -> tuple[str, str, str]:
+    """Largest score `[N, T, 1]`, sum of exponentials `[N, T, 1]`, mixed values `[N, T, C]`, with some more keys."""
+    highest, total, mixed = before
+    most, token, channel = graph.constant(np.array(KEYS_AT_ONCE)), graph.axis(1), graph.axis(2)
+    start = graph.op("Mul", index, most)
+    span = [graph.op("Unsqueeze", at, graph.axis(0)) for at in (start, graph.op("Add", start, most))]
+    scores = graph.op("MatMul", q, graph.op("Slice", "k", *span, channel))
+    higher = graph.op("Max", highest, graph.op("ReduceMax", scores, channel, keepdims=1))
+    shares = graph.op("Exp", graph.op("Sub", scores, higher))
+    kept = graph.op("Exp", graph.op("Sub", highest, higher))
+    more = graph.op("ReduceSum", shares, channel, keepdims=1)
+    added = graph.op("MatMul", shares, graph.op("Slice", v, *span, token))
+    return (
+        higher,
+        graph.op("Add", graph.op("Mul", total, kept), more),
+        graph.op("Add", graph.op("Mul", mixed, kept), added),
+    )
 
 
 def smaller(graph: SegmentGraph, x: str, layer: Any, name: str) -> str:
