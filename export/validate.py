@@ -15,6 +15,7 @@ from lqhq.export.goldens import role_cases, synthetic_image, synthetic_mask
 from lqhq.export.heavy import is_heavy
 from lqhq.export.reference import image_noise, reference_image, reference_outputs
 from lqhq.export.sensitivity import forward_bound, tolerances
+from lqhq.export.validate_segments import validate_segments
 from lqhq.runtime.bundle import Bundle
 from lqhq.runtime.bundle_sessions import open_sessions
 from lqhq.runtime.engines import open_session
@@ -57,7 +58,8 @@ def validate(
     """
     check_photos(photos or {}, bundle.manifest)
     threads = cpu_count() if threads is None else threads
-    return Report(cases=(*_roles(recipe, bundle, threads), *_restored(recipe, bundle, photos or {}, threads)))
+    strips = validate_segments(recipe, bundle, seed=SEED, threads=threads)
+    return Report(cases=(*_roles(recipe, bundle, threads), *strips, *_restored(recipe, bundle, photos or {}, threads)))
 
 
 def _roles(recipe: Recipe, bundle: Bundle, threads: int) -> Iterator[Case]:

@@ -18,6 +18,7 @@ from lqhq.runtime.errors import (
     OptionError,
     ScheduleError,
 )
+from lqhq.runtime.latent_plan import LatentChoice
 from lqhq.runtime.restorer import Restorer
 from lqhq.runtime.schedule import Row, Schedule, Start
 
@@ -29,6 +30,7 @@ __all__ = [
     "Choice",
     "EngineError",
     "ImageError",
+    "LatentChoice",
     "LimitError",
     "LqhqError",
     "OptionError",

@@ -56,6 +56,12 @@ class Segment(Strict, frozen=True, kw_only=True):
     halo: Annotated[int, Meta(ge=0, le=64)] = 0
     norm: GroupNorm | None = None
 
+    def __post_init__(self) -> None:
+        if self.up == self.down == 2 or self.halo % self.down:
+            raise ValueError(f"up {self.up}, down {self.down}, halo {self.halo}: rows of x and y do not match")
+        if self.kind == "attention" and (self.norm or self.halo or self.up != self.down):
+            raise ValueError("attention runs over tokens: it has no norm, halo, up or down")
+
 
 class Prompt(Strict, frozen=True, kw_only=True):
     """How a prompt becomes token ids: the tokenizer's file, how many tokens there are, the ids of no prompt at all.
@@ -98,6 +104,8 @@ def check_canvases(role: str, segments: Sequence[Segment]) -> None:
         read = [segment.x, *([segment.skip] if segment.skip else [])]
         if not set(read) <= known or segment.y in known:
             raise ValueError(f"segments.{role}[{index}] reads {', '.join(read)} and writes {segment.y}: not in order")
+        if segment.norm is not None and segment.x in ("input", "noise"):
+            raise ValueError(f"segments.{role}[{index}] has a norm of {segment.x}, which nobody measures")
         known.add(segment.y)
     if segments[-1].y != "output":
         raise ValueError(f"segments.{role} end with {segments[-1].y!r}; expected 'output'")

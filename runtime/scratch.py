@@ -92,5 +92,5 @@ class FileCanvas:
             "scratch file",
             found=found,
             expected="a folder that files can be written to",
-            mend="Name another scratch folder (TMPDIR), or allow more --memory.",
+            mend="Name another scratch folder (`--scratch`), or allow more --memory.",
         )

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from lqhq.runtime.bundle import file_records, open_bundle
+from lqhq.runtime.bundle import file_records, open_bundle, read_manifest
 from lqhq.runtime.errors import BundleError
 from lqhq.runtime.manifest import Manifest, Tensor, manifest_from_json, manifest_to_json
 from lqhq.runtime.onnx_file import read_onnx
@@ -22,9 +22,9 @@ Build = Callable[..., Path]
 GRAPH = "graphs/denoise.fp32.onnx"
 
 
-def rewrite(folder: Path, change: Callable[[onnx.ModelProto], object]) -> Path:
+def rewrite(folder: Path, change: Callable[[onnx.ModelProto], object], graph: str = GRAPH) -> Path:
     """Change the graph's file and record its new digest: a consistent bundle with another graph."""
-    path = folder / GRAPH
+    path = folder / graph
     model = onnx.load(path, load_external_data=False)
     change(model)
     path.write_bytes(model.SerializeToString())
@@ -115,11 +115,16 @@ def test_external_data_must_be_listed_and_used(tiny_bundle: Build) -> None:
             open_bundle(folder, verified=None)
 
 
-def test_huge_declared_shapes_are_refused_before_the_file_is_read(tiny_bundle: Build) -> None:
-    huge = Tensor(dtype="float32", shape=("N", 65536, 65536, "W"))
-    folder = declare(tiny_bundle(), lambda graph: {"inputs": {**graph.inputs, "state": huge}})
-    with pytest.raises(BundleError, match=r"inputs\.state: found shape .*4294967296 elements"):
-        open_bundle(folder, verified=None)
+def test_huge_declared_shapes_are_refused_before_the_file_is_read(latent_bundle: Build) -> None:
+    """A condition is as wide as its graphs say, so the contract of the role lets it pass."""
+    folder = latent_bundle(worded=True)
+    graphs = dict(read_manifest(folder).graphs)
+    huge = Tensor(dtype="float32", shape=("N", 65536, 65536), per="image")
+    denoise, text = graphs["denoise"]["fp32"], graphs["text"]["fp32"]
+    graphs["denoise"] = {"fp32": msgspec.structs.replace(denoise, inputs={**denoise.inputs, "cond": huge})}
+    graphs["text"] = {"fp32": msgspec.structs.replace(text, outputs={"cond": huge})}
+    with pytest.raises(BundleError, match=r"denoise\.fp32\.inputs\.cond: found shape .*4294967296 elements"):
+        open_bundle(record(folder, graphs=graphs), verified=None)
 
 
 def test_a_tensor_of_absurd_size_inside_the_graph_is_refused(tiny_bundle: Build) -> None:
@@ -181,3 +186,71 @@ def test_a_graph_of_other_types_than_its_plan_is_refused(tiny_bundle: Build) -> 
     declare(folder, lambda graph: {"plan": Plan(weights={"float16": weights["float32"] // 2}, layers={})})
     with pytest.raises(BundleError, match=r"denoise\.fp32\.plan\.weights: found {'float32': \d+} bytes in the file"):
         open_bundle(folder, verified=None)
+
+
+# Segments
+
+PART = "segments/decode.01.onnx"
+
+
+def test_whole_segments_open(latent_bundle: Build) -> None:
+    for factor in (2, 8):
+        open_bundle(latent_bundle(f"by{factor}", factor=factor), verified=None)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda model: model.graph.input.pop(), r"segments\.decode\[1\]\.inputs: found \['mean', 'rstd', 'x'\] in the file"),
+        (lambda model: model.graph.output.add(name="z"), r"segments\.decode\[1\]\.outputs: found \['y', 'z'\]"),
+        (lambda model: setattr(axis(model, "input", 1), "dim_value", 8), r"inputs\.x: found float32 \[N, 8, H, W\]"),
+        (lambda model: setattr(axis(model, "input", 2), "dim_value", 64), r"\[N, 4, 64, W\]"),
+        (lambda model: setattr(axis(model, "output", 1), "dim_value", 3), r"outputs\.y: found float32 \[N, 3, H, W\]"),
+        (
+            lambda model: setattr(model.graph.input[1].type.tensor_type, "elem_type", TensorProto.FLOAT16),
+            r"inputs\.mean: found float16",
+        ),
+        (lambda model: setattr(model.graph.node[0], "domain", "com.microsoft"), r"decode\[1\]: found operators of com\.micro"),
+        (lambda model: model.ClearField("graph"), "0 graphs"),
+    ],
+)
+def test_a_segment_other_than_described_is_refused(
+    latent_bundle: Build, change: Callable[[onnx.ModelProto], object], said: str
+) -> None:
+    """The planted faults: each file has its right digest."""
+    with pytest.raises(BundleError, match=said):
+        open_bundle(rewrite(latent_bundle(), change, PART), verified=None)
+
+
+def test_a_segment_of_another_place_is_refused(latent_bundle: Build) -> None:
+    folder = latent_bundle()
+    (folder / PART).write_bytes((folder / "segments/decode.00.onnx").read_bytes())
+    with pytest.raises(BundleError, match=r"segments\.decode\[1\]\.inputs: found \['x'\] in the file"):
+        open_bundle(record(folder), verified=None)
+
+
+def test_a_segments_file_must_be_there(latent_bundle: Build) -> None:
+    folder = latent_bundle()
+    (folder / PART).unlink()
+    with pytest.raises(BundleError, match=r"decode\.01\.onnx.*found no readable file"):
+        open_bundle(folder, verified=None)
+
+
+def test_external_data_of_a_segment_must_be_listed(latent_bundle: Build) -> None:
+    folder = latent_bundle()
+    model = onnx.load(folder / PART)
+    onnx.save_model(model, folder / PART, save_as_external_data=True, location="decode.01.data", size_threshold=100)
+    with pytest.raises(BundleError, match=r"segments\.decode\[1\]\.external_data: found \['segments/decode\.01\.data'\]"):
+        open_bundle(record(folder), verified=None)
+    parts = dict(read_manifest(folder).segments)
+    listed = msgspec.structs.replace(parts["decode"][1], external_data=("segments/decode.01.data",))
+    parts["decode"] = (parts["decode"][0], listed, *parts["decode"][2:])
+    open_bundle(record(folder, segments=parts), verified=None)
+
+
+def test_segments_that_cannot_be_run_are_refused_on_opening(latent_bundle: Build) -> None:
+    folder = latent_bundle()
+    parts = dict(read_manifest(folder).segments)
+    parts["decode"] = (parts["decode"][0], msgspec.structs.replace(parts["decode"][1], skip=None), *parts["decode"][2:])
+    with pytest.raises(BundleError, match=r"segments\.decode\[1\]\.inputs: found \['mean', 'rstd', 'skip', 'x'\]"):
+        open_bundle(record(folder, segments=parts), verified=None)

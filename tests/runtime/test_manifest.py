@@ -12,9 +12,13 @@ import pytest
 
 from lqhq.runtime.bundle import open_bundle
 from lqhq.runtime.errors import BundleError
+from lqhq.runtime.latent_spec import Latent, Prompt, Tagger
 from lqhq.runtime.manifest import (
+    ColourStep,
     Composite,
     Crop,
+    EnlargeSmall,
+    Manifest,
     MaskOut,
     Memory,
     Pad,
@@ -24,6 +28,8 @@ from lqhq.runtime.manifest import (
     Resize,
     Tensor,
     TileHints,
+    manifest_from_json,
+    manifest_to_json,
 )
 from lqhq.runtime.schedule import Row, Schedule, Start
 
@@ -122,3 +128,107 @@ def test_growth_is_what_the_resize_leaves_to_the_graphs(guided_bundle: Callable[
     assert (manifest.factor, manifest.growth, manifest.channels, manifest.masked) == (1, 4, 3, False)
     both = msgspec.structs.replace(manifest, prepare=(Resize(filter="bicubic", factor=2), pad))
     assert (both.factor, both.growth) == (2, 2)
+
+
+# Latent models
+
+
+def latent(latent_bundle: Callable[..., Path], **options: Any) -> Manifest:
+    return open_bundle(latent_bundle("whole", **options), verified=None).manifest
+
+
+@pytest.mark.parametrize("options", [{}, {"worded": True}, {"worded": True, "tagged": True}, {"segmented": False}])
+def test_a_latent_manifest_survives_its_text(latent_bundle: Callable[..., Path], options: dict[str, bool]) -> None:
+    manifest = latent(latent_bundle, **options)
+    assert manifest_from_json(manifest_to_json(manifest)) == manifest
+    assert (manifest.growth, manifest.channels, manifest.masked) == (1, 3, False)
+    assert manifest.small == EnlargeSmall(side=8) and manifest.colour == ColourStep(kind="adain")
+
+
+def test_other_manifests_have_neither_rule(tiny_bundle: Callable[..., Path]) -> None:
+    manifest = open_bundle(tiny_bundle(), verified=None).manifest
+    assert (manifest.small, manifest.colour) == (None, None)
+
+
+PAD = Pad(mode="reflect", multiple=2, smallest=8)
+RESIZE = Resize(filter="bicubic", factor=2)
+SMALL, COLOUR, ROUND = EnlargeSmall(side=8), ColourStep(kind="adain"), Quantize(mode="round")
+HINTS = TileHints(multiple=2, smallest=8, preferred=32, overlap=8, blend="each")
+PROMPT = Prompt(tokenizer="assets/tokenizer.json", length=2, template="", empty=(0, 1))
+TAGGER = Tagger(side=6, names="assets/tags.txt", thresholds="assets/thresholds.txt")
+
+
+def without(*names: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The graphs but for some."""
+    return lambda graphs: {name: graph for name, graph in graphs.items() if name not in names}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"latent": None}, "latent must be there with graphs for encode and denoise"),
+        ({"graphs": without("decode")}, "graphs has the roles"),
+        ({"graphs": without("encode", "decode")}, "latent must be there"),
+        ({"graphs": without("text")}, "graphs has the roles"),  # a tagger without words
+        ({"graphs": without("tag")}, "prompt and tagger must be there"),
+        ({"graphs": without("text", "tag")}, "prompt and tagger must be there"),
+        ({"prompt": None}, "prompt and tagger must be there"),
+        ({"tagger": None}, "prompt and tagger must be there"),
+        ({"baked_prompt": "a cat"}, "a baked prompt leaves no graph for text"),
+        ({"baked_prompt": "a" * 4097}, "baked_prompt"),
+        ({"latent": Latent(channels=4, factor=4)}, "their multiple is the latent's factor"),
+        ({"tiles": msgspec.structs.replace(HINTS, blend="final")}, "blended at each step"),
+        ({"prompt": msgspec.structs.replace(PROMPT, tokenizer="assets/other.json")}, "'assets/other.json' is named"),
+        ({"tagger": msgspec.structs.replace(TAGGER, names="assets/other.txt")}, "'assets/other.txt' is named"),
+        ({"tagger": msgspec.structs.replace(TAGGER, thresholds="assets/o.txt")}, "'assets/o.txt' is named"),
+        ({"segments": lambda parts: {"denoise": parts["encode"]}}, "segments of .*denoise"),
+        ({"segments": lambda parts: parts | {"encode": parts["encode"][:1]}}, "segments|length"),
+        ({"segments": lambda parts: parts | {"encode": parts["encode"][::-1]}}, "not in order"),
+        ({"segments": lambda parts: parts | {"decode": parts["decode"][:2]}}, "segments.decode end with 'large0'"),
+        ({"prepare": (RESIZE, SMALL, PAD)}, "prepare must be pad"),
+        ({"prepare": (SMALL, SMALL, RESIZE, PAD)}, "prepare must be pad"),
+        ({"prepare": (SMALL, PAD, RESIZE)}, "prepare must be pad"),
+        ({"prepare": (SMALL, PAD)}, "prepare enlarges by 1, but scale is 2"),
+        ({"finish": (Crop(), COLOUR, COLOUR, ROUND)}, "finish must be crop"),
+        ({"finish": (Crop(), ROUND, COLOUR)}, "finish must be crop|Quantize|quantize"),
+        ({"finish": (COLOUR, Crop(), ROUND)}, "finish must be crop"),
+    ],
+)
+def test_a_latent_manifest_that_contradicts_itself_is_refused(
+    latent_bundle: Callable[..., Path], fields: dict[str, Any], message: str
+) -> None:
+    """The planted faults; what is not replaced is a manifest that opens."""
+    whole = latent(latent_bundle, worded=True, tagged=True)
+    raw = {name: value(getattr(whole, name)) if callable(value) else value for name, value in fields.items()}
+    with pytest.raises(BundleError, match=message):
+        open_bundle(latent_bundle("faulty", worded=True, tagged=True, **raw), verified=None)
+
+
+def test_a_segment_whose_file_is_not_listed_is_refused(latent_bundle: Callable[..., Path]) -> None:
+    parts = latent(latent_bundle).segments
+    lost = {**parts, "decode": (msgspec.structs.replace(parts["decode"][0], file="segments/lost.onnx"), *parts["decode"][1:])}
+    with pytest.raises(BundleError, match=r"'segments/lost.onnx' is named, but is not in files"):
+        open_bundle(latent_bundle("faulty", segments=lost), verified=None)
+
+
+@pytest.mark.parametrize("name", ["segments", "original", "baked_prompt"])
+def test_others_have_no_part_of_a_latent_model(
+    latent_bundle: Callable[..., Path], tiny_bundle: Callable[..., Path], name: str
+) -> None:
+    whole = latent(latent_bundle)
+    with pytest.raises(BundleError, match="belong to models with a latent"):
+        open_bundle(tiny_bundle(**{name: getattr(whole, name)}), verified=None)
+
+
+def test_others_do_not_enlarge_small_images(tiny_bundle: Callable[..., Path]) -> None:
+    with pytest.raises(BundleError, match="latent: enlarge_small first"):
+        open_bundle(tiny_bundle(prepare=(SMALL, Pad(mode="reflect", multiple=4, smallest=8))), verified=None)
+
+
+def test_a_colour_fix_may_be_any_models_but_one_that_fills_holes(
+    tiny_bundle: Callable[..., Path], guided_bundle: Callable[..., Path]
+) -> None:
+    found = open_bundle(tiny_bundle(finish=(Crop(), COLOUR, ROUND)), verified=None).manifest
+    assert found.colour == COLOUR
+    with pytest.raises(BundleError, match="finish must be crop"):
+        open_bundle(guided_bundle(masked=True, finish=(Crop(), Composite(), COLOUR, ROUND)), verified=None)

@@ -179,7 +179,9 @@ def _tiles(manifest: Manifest) -> list[str]:
         f"overlap {hints.overlap} px",
         f"  blend {hints.blend}: {BLENDS[hints.blend]}",
     ]
-    if hints.reach is None:
+    if manifest.latent is not None:
+        lines.append("  tiles are those of the latents; images of no more than a tile's area are one tile")
+    elif hints.reach is None:
         lines.append("  a pixel depends on all of its tile: the image is run whole while memory allows")
     else:
         least = hints.overlap // 4  # the ramp's outer quarter has no weight

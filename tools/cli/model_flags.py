@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 FAMILIES = ("indi", "diffir", "osediff")  # for the help text only: the real list needs torch
-PACKAGES = ("torch", "onnx", "onnxscript", "safetensors", "diffusers")
+PACKAGES = ("torch", "onnx", "onnxscript", "safetensors", "diffusers", "tokenizers")
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
