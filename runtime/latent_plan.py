@@ -252,14 +252,22 @@ class _Stage:
 
 def _stage(request: LatentRequest, role: Role, form: Form) -> _Stage:
     """What `encode` or `decode` takes in one form; the whole graph's image is its caller's, too."""
-    size, factor, channels = request.size, request.latent.factor, request.latent.channels
     if form == "whole":
-        return _Stage(peak=_engine(request, role, size.pixels) + FLOAT * 3 * size.pixels * factor**2)
+        pixels = request.size.pixels
+        return _Stage(peak=_engine(request, role, pixels) + FLOAT * 3 * pixels * request.latent.factor**2)
+    follows = max(LEAST_STRIP, min(MOST_STRIP, request.budget_bytes // STRIP_SHARE))
+    found = _strips(request, role, form, follows)
+    # The least strips where these are too much: what fits a budget must fit every larger one.
+    return found if found.peak <= _rest(request) else _strips(request, role, form, LEAST_STRIP)
+
+
+def _strips(request: LatentRequest, role: Role, form: Form, strip_bytes: int) -> _Stage:
+    size, factor, channels = request.size, request.latent.factor, request.latent.channels
     steps = plan_segments(
         request.manifest.segments[role],
         size if role == "decode" else size.scaled(factor),
         channels={"input": channels if role == "decode" else 3, "noise": channels},
-        budget=max(LEAST_STRIP, min(MOST_STRIP, request.budget_bytes // STRIP_SHARE)),
+        budget=strip_bytes,
     )
     taken, on_disk = plan_bytes(steps), form == "scratch"
     peak = taken.memory(on_disk=on_disk) + _base(request)

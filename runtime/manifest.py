@@ -367,8 +367,9 @@ class Manifest(Strict, frozen=True, kw_only=True):
             raise ValueError(f"prepare enlarges by {self.factor}, but scale is {self.scale}")
         if self.masked and (self.scale != 1 or "decode" not in self.graphs):
             raise ValueError(f"mask_out needs scale 1 and a graph for decode, not scale {self.scale}")
-        finish = [type(step) for step in self.finish if self.masked or not isinstance(step, ColourStep)]
-        if finish != [Crop, *([Composite] if self.masked else []), Quantize] or len(self.finish) - len(finish) > 1:
+        finish = [type(step) for step in self.finish]
+        colour = [ColourStep] if ColourStep in finish and not self.masked else []
+        if finish != [Crop, *([Composite] if self.masked else []), *colour, Quantize]:
             raise ValueError("finish must be crop, composite (after mask_out, and only then), a colour fix, quantize")
 
     @property

@@ -24,7 +24,7 @@ def segment_graphs(manifest: Manifest, role: Role) -> list[Graph]:
     # Channels of each canvas, and how much larger than the latent canvas it is.
     planes = {"input": 3 if role == "encode" else latent, "noise": latent}
     sides = {"input": Fraction(factor if role == "encode" else 1), "noise": Fraction(1)}
-    graphs, normed = [], {"input", "noise"}  # statistics are taken of what segments write, and once
+    graphs, normed = [], set[str]()  # statistics of a canvas are taken once
     for index, segment in enumerate(manifest.segments[role]):
         fault = _fault(segment, planes, sides, normed)
         planes[segment.y], sides[segment.y] = segment.channels, sides[segment.x] * segment.up / segment.down
@@ -54,8 +54,7 @@ def _fault(segment: Segment, planes: dict[str, int], sides: dict[str, Fraction],
         return f"a norm of {norm.groups} groups of {x!r}, of {planes[x]} channels, or normed before"
     normed |= {x} if norm is not None else set()
     if segment.kind == "attention":
-        plain = (segment.up, segment.down, segment.halo, norm) == (1, 1, 0, None)
-        if not plain or x in ("input", "noise") or segment.y == "output" or planes[x] != 3 * segment.channels:
+        if x in ("input", "noise") or segment.y == "output" or planes[x] != 3 * segment.channels:
             return f"attention over {x!r}, of {planes[x]} channels"
         if segment.skip in ("input", "noise"):
             return f"attention with a skip {segment.skip!r}"

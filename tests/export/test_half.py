@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -206,3 +208,29 @@ def test_a_plan_for_another_network_is_refused():
         match=r"precision plan: encode: found an island 'body\.9'; expected names of this network's modules",
     ):
         at_precision(role(nn.Sequential(nn.Linear(4, 4))), "fp16", ("0", "body.9"))
+
+
+def test_weights_are_copied_once_in_their_new_type(monkeypatch):
+    """Islands keep the tensors that they have; nothing is copied in float32 on the way."""
+    net = Net()
+
+    def refuse(*_):
+        raise AssertionError("a weight was copied as it is")
+
+    monkeypatch.setattr(nn.Parameter, "__deepcopy__", refuse)
+    half = halved(net, torch.float16, ["block"])
+    before, after = dict(net.named_parameters()), dict(half.module.named_parameters())
+    shared = {name for name in before if before[name].data_ptr() == after[name].data_ptr()}
+    assert shared == {name for name in before if name.startswith("block.")}
+    with pytest.raises(AssertionError, match="copied as it is"):  # the planted fault: what copying twice would do
+        copy.deepcopy(net)
+
+
+def test_tied_weights_stay_tied_and_buffers_are_their_own():
+    net = Net()
+    net.first.weight = net.block.layer.weight
+    half = halved(net, torch.bfloat16, ["block.norm"])
+    assert half.module.first.weight is half.module.block.layer.weight
+    assert half.module.first.weight.dtype == torch.bfloat16
+    half.module.table.zero_()
+    assert net.table.min() == 0.5

@@ -88,9 +88,7 @@ def double(x: str, y: str) -> Any:
 
 
 def whole_norm(x: str, y: str) -> Any:
-    return node(
-        "GroupNormalization", [x, "gain", "shift"], [y], num_groups=NORM.groups, epsilon=NORM.eps
-    )
+    return node("GroupNormalization", [x, "gain", "shift"], [y], num_groups=NORM.groups, epsilon=NORM.eps)
 
 
 def given_norm(x: str, y: str) -> list[Any]:

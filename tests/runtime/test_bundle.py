@@ -415,10 +415,12 @@ def test_segments_are_graphs_of_their_own(latent_bundle: Build) -> None:
     bundle = opened(latent_bundle())
     first, second = bundle.segment("decode", 0), bundle.segment("decode", 1)
     assert (first.role, first.precision, first.bundle) == ("decode", "fp32", "latent")
-    assert first.path == bundle.folder / "segments/decode.00.onnx" and first.path.is_file()
+    assert first.path == bundle.folder / "segments/decode.00.onnx"
+    assert first.path.is_file()
     assert list(second.graph.inputs) == ["x", "skip", "mean", "rstd"]
     digests = {bundle.segment(role, index).digest for role in ("encode", "decode") for index in range(3)}  # type: ignore[arg-type]
-    assert len(digests) == 6 and bundle.graph("decode", "fp32").digest not in digests
+    assert len(digests) == 6
+    assert bundle.graph("decode", "fp32").digest not in digests
     with pytest.raises(IndexError):
         bundle.segment("decode", 3)
 
@@ -426,10 +428,12 @@ def test_segments_are_graphs_of_their_own(latent_bundle: Build) -> None:
 def test_a_bare_bundle_is_the_networks_alone(latent_bundle: Build, tiny_bundle: Build) -> None:
     bundle = opened(latent_bundle())
     bare = bundle.bare()
-    assert bare.folder == bundle.folder and bare.graph("encode", "fp32") == bundle.graph("encode", "fp32")
+    assert bare.folder == bundle.folder
+    assert bare.graph("encode", "fp32") == bundle.graph("encode", "fp32")
     assert [type(step) for step in bare.manifest.prepare] == [m.Resize, m.Pad]
     assert [type(step) for step in bare.manifest.finish] == [m.Crop, m.Quantize]
-    assert bundle.manifest.small is not None and bundle.manifest.colour is not None  # it is left as it was
+    assert bundle.manifest.small is not None
+    assert bundle.manifest.colour is not None
     plain = opened(tiny_bundle(scale=4))
     assert plain.bare() == plain
     both = msgspec.structs.replace(bundle.manifest, prepare=bare.manifest.prepare, finish=bare.manifest.finish)

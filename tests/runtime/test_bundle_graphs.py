@@ -201,7 +201,10 @@ def test_whole_segments_open(latent_bundle: Build) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda model: model.graph.input.pop(), r"segments\.decode\[1\]\.inputs: found \['mean', 'rstd', 'x'\] in the file"),
+        (
+            lambda model: model.graph.input.pop(),
+            r"segments\.decode\[1\]\.inputs: found \['mean', 'rstd', 'x'\] in the file",
+        ),
         (lambda model: model.graph.output.add(name="z"), r"segments\.decode\[1\]\.outputs: found \['y', 'z'\]"),
         (lambda model: setattr(axis(model, "input", 1), "dim_value", 8), r"inputs\.x: found float32 \[N, 8, H, W\]"),
         (lambda model: setattr(axis(model, "input", 2), "dim_value", 64), r"\[N, 4, 64, W\]"),
@@ -210,7 +213,10 @@ def test_whole_segments_open(latent_bundle: Build) -> None:
             lambda model: setattr(model.graph.input[1].type.tensor_type, "elem_type", TensorProto.FLOAT16),
             r"inputs\.mean: found float16",
         ),
-        (lambda model: setattr(model.graph.node[0], "domain", "com.microsoft"), r"decode\[1\]: found operators of com\.micro"),
+        (
+            lambda model: setattr(model.graph.node[0], "domain", "com.microsoft"),
+            r"decode\[1\]: found operators of com\.micro",
+        ),
         (lambda model: model.ClearField("graph"), "0 graphs"),
     ],
 )
@@ -240,7 +246,9 @@ def test_external_data_of_a_segment_must_be_listed(latent_bundle: Build) -> None
     folder = latent_bundle()
     model = onnx.load(folder / PART)
     onnx.save_model(model, folder / PART, save_as_external_data=True, location="decode.01.data", size_threshold=100)
-    with pytest.raises(BundleError, match=r"segments\.decode\[1\]\.external_data: found \['segments/decode\.01\.data'\]"):
+    with pytest.raises(
+        BundleError, match=r"segments\.decode\[1\]\.external_data: found \['segments/decode\.01\.data'\]"
+    ):
         open_bundle(record(folder), verified=None)
     parts = dict(read_manifest(folder).segments)
     listed = msgspec.structs.replace(parts["decode"][1], external_data=("segments/decode.01.data",))

@@ -89,6 +89,14 @@ def test_latents_are_a_pool_of_which_one_is_opened(latent_bundle: Build, opened:
     assert sessions["denoise"].setup.keep == frozenset()  # type: ignore[attr-defined]
 
 
+def test_a_thrifty_pool_holds_one_session_for_good(latent_bundle: Build, opened: list[Session]) -> None:
+    sessions: Any = open_sessions(open_bundle(latent_bundle(), verified=None), "onnx", "fp32", setup(), thrifty=True)
+    sessions.alone = False
+    for name in ("encode", "decode/00", "denoise"):
+        sessions[name]
+    assert [one.closed for one in opened] == [True, True, False]
+
+
 @pytest.mark.parametrize(("device", "segments"), [(None, "auto"), ("cuda:1", "cuda:1")])
 def test_built_engines_are_opened_at_once_and_segments_by_onnx(
     latent_bundle: Build, opened: list[Session], device: str | None, segments: str
@@ -136,5 +144,7 @@ def test_sides_that_are_no_latents_are_refused(latent_bundle: Build, opened: lis
     bundle = open_bundle(latent_bundle(factor=4), verified=None)
     odd = Range(18, 18, 18)
     with pytest.raises(OptionError, match="18x18@1-2: found sides 18 to 18; expected multiples of 4"):
-        open_sessions(bundle, "tensorrt", "fp32", setup(profiles=(Profile(batch=Range(1, 1, 2), height=odd, width=odd),)))
+        open_sessions(
+            bundle, "tensorrt", "fp32", setup(profiles=(Profile(batch=Range(1, 1, 2), height=odd, width=odd),))
+        )
     assert opened == []

@@ -1,4 +1,4 @@
-"""Latent models through the Restorer: against NumPy, in every form, with words, with any kind of image, without seams."""
+"""Latent models through the Restorer: against NumPy, in every form, with words, any kind of image, without seams."""
 
 from __future__ import annotations
 
@@ -93,7 +93,8 @@ def forms(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def force(form: str, strip: int = 1 << 20) -> None:
         monkeypatch.setattr(latent_plan, "_may_be_whole", lambda request, role: form == "whole")
         monkeypatch.setattr(latent_plan, "FORMS", (form,))
-        monkeypatch.setattr(latent_plan, "STRIP", strip)
+        monkeypatch.setattr(latent_plan, "LEAST_STRIP", strip)
+        monkeypatch.setattr(latent_plan, "MOST_STRIP", strip)
 
     return force
 
@@ -115,7 +116,9 @@ def test_every_form_gives_the_whole(
 ) -> None:
     image, scratch = photo(38, 29), tmp_path / "scratch"
     scratch.mkdir()
-    noise = {"posterior": np.random.default_rng(6).standard_normal((WIDE, -(-76 // factor), -(-58 // factor)), np.float32)}
+    noise = {
+        "posterior": np.random.default_rng(6).standard_normal((WIDE, -(-76 // factor), -(-58 // factor)), np.float32)
+    }
     with opened(latent_bundle(factor=factor)) as restorer:
         whole = restorer.restore(image, noise=noise, tile=16 * factor)
         forms(form, strip)
@@ -147,7 +150,7 @@ def test_a_scratch_folder_that_is_not_there_is_told(latent_bundle: Build, forms:
     forms("scratch")
     with (
         opened(latent_bundle()) as restorer,
-        pytest.raises(EngineError, match="scratch file: .*Name another scratch folder"),
+        pytest.raises(EngineError, match=r"scratch file: .*Name another scratch folder"),
     ):
         restorer.restore(photo(), scratch=Path("absent/folder"))
 
@@ -216,7 +219,8 @@ def test_too_long_a_prompt_is_cut_and_told(told: Any) -> None:
     (restorer, said), image = told, photo()
     found = restorer.restore(image, prompt="a " * 100, color_fix="none")
     assert found == pytest.approx(conditioned(restorer, image, "a " * 75), abs=CLOSE)
-    assert len(said) == 1 and said[0].startswith("prompt: 25 tokens too long for the 77 that are read: 'a a")
+    assert len(said) == 1
+    assert said[0].startswith("prompt: 25 tokens too long for the 77 that are read: 'a a")
 
 
 def test_planes_share_one_condition(told: Any) -> None:
@@ -230,7 +234,24 @@ def test_planes_share_one_condition(told: Any) -> None:
     assert asked == ["tag", "text", *["denoise"] * (2 * tiles)]
 
 
-def test_a_bundle_without_tags_or_prompt_needs_no_tokenizer(latent_bundle: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_condition_stays_where_it_was_made(told: Any) -> None:
+    """On a GPU the text encoder's output is a tensor, which every tile is fed as it is."""
+    import torch
+
+    (restorer, _), image, fed = told, photo(), list[type]()
+    wanted = restorer.restore(image, prompt="a cat", tile=32)
+    text, denoise = restorer._sessions["text"], restorer._sessions["denoise"]
+    real_text, real_denoise = text.run, denoise.run
+    text.run = lambda feed: {"cond": torch.from_numpy(np.array(real_text(feed)["cond"]))}
+    denoise.run = lambda feed: (fed.append(type(feed["cond"])), real_denoise(feed))[1]
+    assert restorer.restore(image, prompt="a cat", tile=32) == pytest.approx(wanted, abs=CLOSE)
+    assert len(fed) > 1
+    assert set(fed) == {torch.Tensor}
+
+
+def test_a_bundle_without_tags_or_prompt_needs_no_tokenizer(
+    latent_bundle: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: Any) -> Any:
         raise AssertionError("opened a tokenizer")
 
@@ -395,7 +416,8 @@ def test_no_seam_where_the_original_loops_for_ever(latent_bundle: Build) -> None
     assert error.max() <= CLOSE
     assert error[distance < 8].mean() <= error[distance >= 8].mean() + 1e-7
     # The planted fault: without overlap the zero padding of every tile shows, and at tile edges.
-    assert bare[near].max() > 1e-2 and bare[near].mean() > 10 * bare[~near].mean()
+    assert bare[near].max() > 1e-2
+    assert bare[near].mean() > 10 * bare[~near].mean()
 
 
 @pytest.mark.parametrize("size", [(70, 90), (33, 140), (34, 34)])
@@ -416,4 +438,5 @@ def test_rows_of_a_prepared_image_are_read_as_needed(latent_bundle: Build, forms
     with opened(latent_bundle()) as restorer, pytest.MonkeyPatch.context() as patch:
         patch.setattr(PreparedImage, "read", lambda self, box: (read.append(box), real(self, box))[1])
         restorer.restore(photo())
-    assert len(read) > 10 and max(box.height for box in read) <= 4
+    assert len(read) > 10
+    assert max(box.height for box in read) <= 4

@@ -23,7 +23,8 @@ def segment(x: str, y: str, **fields: Any) -> Segment:
         (Latent, {"channels": 4, "factor": 8}),
         (Latent, {"channels": 16, "factor": 2}),
         (GroupNorm, {"groups": 32, "eps": 1e-6}),
-        (Segment, {**SEGMENT, "kind": "attention", "skip": "noise", "halo": 64, "up": 2, "down": 1}),
+        (Segment, {**SEGMENT, "skip": "noise", "halo": 64, "up": 1, "down": 2}),
+        (Segment, {**SEGMENT, "kind": "attention", "skip": "noise"}),
         (Prompt, PROMPT),
         (Tagger, {"side": 384, "names": "assets/n.txt", "thresholds": "assets/t.txt"}),
     ],
@@ -48,6 +49,11 @@ def test_what_fits_is_read_and_written_back(kind: Any, fields: dict[str, Any]) -
         (Segment, {**SEGMENT, "halo": -1}, "halo"),
         (Segment, {**SEGMENT, "halo": 65}, "halo"),
         (Segment, {**SEGMENT, "kind": "columns"}, "kind"),
+        (Segment, {**SEGMENT, "up": 2, "down": 2}, "rows of x and y do not match"),
+        (Segment, {**SEGMENT, "down": 2, "halo": 1}, "rows of x and y do not match"),
+        (Segment, {**SEGMENT, "kind": "attention", "norm": {"groups": 2, "eps": 1e-6}}, "it has no norm"),
+        (Segment, {**SEGMENT, "kind": "attention", "halo": 1}, "it has no norm"),
+        (Segment, {**SEGMENT, "kind": "attention", "up": 2}, "it has no norm"),
         (Segment, {**SEGMENT, "channels": 1 << 15}, "channels"),
         (Segment, {**SEGMENT, "file": "../a.onnx"}, "file"),
         (Segment, {**SEGMENT, "y": "Out put"}, "y"),
@@ -92,3 +98,10 @@ def test_canvases_in_order_pass() -> None:
 def test_canvases_out_of_order_are_refused(role: str, parts: list[Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_canvases(role, [segment(x, y, skip=skip) for x, y, skip in parts])
+
+
+@pytest.mark.parametrize("x", ["input", "noise"])
+def test_nobody_measures_what_a_role_is_given(x: str) -> None:
+    norm = {"groups": 2, "eps": 1e-6}
+    with pytest.raises(ValueError, match=rf"encode\[1\] has a norm of {x}"):
+        check_canvases("encode", [segment("input", "a"), segment(x, "output", norm=norm)])

@@ -65,13 +65,15 @@ def test_a_stage_is_made_when_its_first_call_is_asked_for() -> None:
 
     chain = Chain([Stages("a", 1, log), Later(2, make)])
     (call,) = all_ready(chain)
-    assert chain.total == 3 and not made
+    assert chain.total == 3
+    assert not made
     chain.done(call, {})
     first, second = all_ready(chain)
     for one in (first, second):
         chain.feed(one)
         chain.done(one, {})
-    assert len(made) == 1 and chain.ready() is None
+    assert len(made) == 1
+    assert chain.ready() is None
     assert log == ["done a0", "feed late0", "done late0", "feed late1", "done late1"]
 
 
@@ -88,7 +90,8 @@ def test_one_call_each_with_its_inputs_made_when_asked_for() -> None:
         return np.zeros((4, *box.size), np.float32)
 
     stages = encoding(read, noise, CANVAS, factor=8, take=lambda state: taken.update(state=state))
-    assert stages.total == 1 and not asked
+    assert stages.total == 1
+    assert not asked
     (call,) = all_ready(stages)
     assert call == Call("encode", 0, 0, Box(0, 0, 3, 5))  # of the latent canvas: what a batch is put together by
     feed = stages.feed(call)
@@ -124,7 +127,8 @@ def test_pixels_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
         stages.done(call, {"hq": np.zeros(shape, np.float32)})
     assert rows == []
     stages.done(call, {"hq": np.zeros((1, 3, 24, 40), np.float32)})
-    assert rows[0][0] == 0 and rows[0][1].shape == (3, 24, 40)
+    assert rows[0][0] == 0
+    assert rows[0][1].shape == (3, 24, 40)
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 3, 4), (1, 4, 6, 10), (1, 3, 3, 5)])

@@ -37,7 +37,10 @@ def test_what_may_be(field: str, values: list[Any]) -> None:
         ("side", [0, -1, (1 << 16) + 1, 1.5, "8"]),
         ("count", [0, -5]),
         ("name", ["", "A", "-a", ".a", "a b", "a/b", "a" * 65, "ä", "a\n"]),
-        ("path", ["", "/a", "../a", "a/../b", "a//b", "./a", ".a", "a/.b", "a\\b", "a/b/c/d/e", "a b", "a/", "a\n", "C:a"]),
+        (
+            "path",
+            ["", "/a", "../a", "a/../b", "a//b", "./a", ".a", "a/.b", "a\\b", "a/b/c/d/e", "a b", "a/", "a\n", "C:a"],
+        ),
         ("other", [1]),
     ],
 )

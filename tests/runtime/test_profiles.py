@@ -19,6 +19,7 @@ from lqhq.runtime.profiles import (
     default_profiles,
     describe,
     fits,
+    in_latents,
     parse_profile,
     takes_image,
 )
@@ -155,3 +156,45 @@ def test_none_twice_and_sides_for_vectors_are_refused(tiny: Manifest, guided: Ma
 
 def test_takes_image_looks_at_sides_not_at_ranks(guided: Manifest) -> None:
     assert [takes_image(guided.graphs[role]["fp32"].inputs) for role in ROLES] == [True, False, True]
+
+
+# Latent models: graphs count in latents, words in pixels
+
+
+@pytest.fixture
+def latent(latent_bundle: Callable[..., Path]) -> Manifest:
+    """Factor 8; in pixels: multiple 8, smallest 32, preferred 128."""
+    return read_manifest(latent_bundle(factor=8, worded=True, tagged=True))
+
+
+def test_defaults_of_latents_are_in_latents(latent: Manifest) -> None:
+    for role in ("encode", "denoise", "decode"):
+        first, second = default_profiles(latent, role)  # type: ignore[arg-type]
+        assert first.height == first.width == (16, 16, 16)
+        assert second.height == second.width == (4, 16, 16)
+        check_profiles((first, second), latent, role)  # type: ignore[arg-type]
+    for role in ("text", "tag"):
+        (only,) = default_profiles(latent, role)  # type: ignore[arg-type]
+        assert only == profile((1, 1, 1), (1, 1, 1), (1, 1, 4))
+        check_profiles((only,), latent, role)  # type: ignore[arg-type]
+
+
+def test_sides_below_the_smallest_are_no_latents_that_are_run(latent: Manifest) -> None:
+    check_profiles((parse_profile("4x5"),), latent, "denoise")  # any number of latents from the smallest on
+    with pytest.raises(OptionError, match="a side of 3 px; expected at least 4"):
+        check_profiles((parse_profile("3x16"),), latent, "denoise")
+
+
+def test_in_latents_divides_every_side_and_no_batch() -> None:
+    asked = (profile((64, 128, 512), (8, 8, 8), (1, 2, 8)), parse_profile("64x64"))
+    assert in_latents(asked, 8) == (profile((8, 16, 64), (1, 1, 1), (1, 2, 8)), parse_profile("8x8"))
+    assert in_latents((), 8) == ()
+
+
+@pytest.mark.parametrize(
+    "sides", [((60, 64, 64), (64, 64, 64)), ((64, 64, 64), (64, 68, 72)), ((64, 64, 65), (8, 8, 8))]
+)
+def test_sides_that_are_no_whole_latents_are_refused(sides: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    """The planted fault: least, best and most each count."""
+    with pytest.raises(OptionError, match="multiples of 8"):
+        in_latents((profile(*sides),), 8)

@@ -20,7 +20,8 @@ def test_the_originals_rules_are_read_and_written_back() -> None:
 
 
 def test_steps_are_told_apart_by_their_op() -> None:
-    steps = msgspec.convert([{"op": "enlarge_small", "side": 128}, {"op": "colour_fix", "kind": "adain"}], list[EnlargeSmall | ColourStep])  # fmt: skip
+    raw = [{"op": "enlarge_small", "side": 128}, {"op": "colour_fix", "kind": "adain"}]
+    steps = msgspec.convert(raw, list[EnlargeSmall | ColourStep])
     assert steps == [EnlargeSmall(side=128), ColourStep(kind="adain")]
 
 

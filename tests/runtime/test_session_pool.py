@@ -56,7 +56,16 @@ def test_roles_stay_open_and_one_segment(pool: Any) -> None:
     sessions, log = pool
     for name in ("encode", "decode", "encode/00", "decode/00", "decode/00", "decode/01", "denoise"):
         sessions[name]
-    assert log == ["+encode", "+decode", "+encode/00", "-encode/00", "+decode/00", "-decode/00", "+decode/01", "+denoise"]
+    assert log == [
+        "+encode",
+        "+decode",
+        "+encode/00",
+        "-encode/00",
+        "+decode/00",
+        "-decode/00",
+        "+decode/01",
+        "+denoise",
+    ]
     assert list(sessions.opened) == ["encode", "decode", "decode/01", "denoise"]
 
 
@@ -68,7 +77,17 @@ def test_alone_holds_one_of_all(thrifty: bool) -> None:
     for name in ("encode", "encode", "decode/00", "decode/01", "decode", "denoise"):
         sessions[name]
     assert log == [
-        *("+encode", "-encode", "+decode/00", "-decode/00", "+decode/01", "-decode/01", "+decode", "-decode", "+denoise")
+        *(
+            "+encode",
+            "-encode",
+            "+decode/00",
+            "-decode/00",
+            "+decode/01",
+            "-decode/01",
+            "+decode",
+            "-decode",
+            "+denoise",
+        )
     ]
 
 

@@ -20,9 +20,16 @@ from lqhq.runtime.tiles import TilePlan, plan_tiles
 CANVAS, CHANNELS = Size(11, 17), 2
 WHOLE = plan_tiles(CANVAS, CANVAS, overlap=0, multiple=1)
 TILED = plan_tiles(CANVAS, Size(6, 7), overlap=2, multiple=1)
-TWO = Schedule(start=Start(), rows=(Row(t=2.0, c_state=0.5, c=(0.5,)), Row(t=1.0, c_state=0.25, c=(0.5, 0.25))))
-DRAWN = Schedule(start=Start(), rows=(Row(t=2.0, c_state=0.5, c=(0.5,), sigma=0.3), Row(t=1.0, c_state=0.0, c=(1.0,))))
-LEARNED = Schedule(start=Start(), rows=(Row(t=2.0, c_state=0.5, c=(0.5,), log_sigma=(-1.0, 0.5)), Row(t=1.0, c_state=0.0, c=(1.0,))))  # fmt: skip
+LAST = Row(t=1.0, c_state=0.0, c=(1.0,))
+
+
+def schedule_of(*rows: Row) -> Schedule:
+    return Schedule(start=Start(), rows=rows)
+
+
+TWO = schedule_of(Row(t=2.0, c_state=0.5, c=(0.5,)), Row(t=1.0, c_state=0.25, c=(0.5, 0.25)))
+DRAWN = schedule_of(Row(t=2.0, c_state=0.5, c=(0.5,), sigma=0.3), LAST)
+LEARNED = schedule_of(Row(t=2.0, c_state=0.5, c=(0.5,), log_sigma=(-1.0, 0.5)), LAST)
 
 
 def network(state: np.ndarray, t: float) -> dict[str, np.ndarray]:
@@ -109,16 +116,21 @@ def test_nothing_is_taken_before_the_first_call_and_rows_wait() -> None:
     last: list[np.ndarray] = []
     one = stages(TWO, TILED, last)
     one._start = lambda: (started.append(1), given())[1]
-    assert one.total == 2 * len(TILED) and not started
+    assert one.total == 2 * len(TILED)
+    assert not started
     calls = list(iter(one.ready, None))
-    assert started == [1] and {call.row for call in calls} == {0} and len(calls) == len(TILED)
+    assert started == [1]
+    assert {call.row for call in calls} == {0}
+    assert len(calls) == len(TILED)
     assert [call.box for call in calls] == [TILED.box(index) for index in range(len(TILED))]
     for call in calls[:-1]:
         one.done(call, network(np.array(one.feed(call)["state"]), 2.0))
-    assert one.ready() is None and not last
+    assert one.ready() is None
+    assert not last
     one.done(calls[-1], network(np.array(one.feed(calls[-1])["state"]), 2.0))
     following = one.ready()
-    assert following is not None and (following.row, following.tile) == (1, 0)
+    assert following is not None
+    assert (following.row, following.tile) == (1, 0)
 
 
 def test_outputs_that_are_missing_or_of_another_shape_are_refused() -> None:
@@ -126,7 +138,8 @@ def test_outputs_that_are_missing_or_of_another_shape_are_refused() -> None:
     pred = np.zeros((1, 2, 6, 7), np.float32)
     assert row_outputs(TWO, call, {"pred": pred, "var": pred}, CHANNELS)[1] is None
     found = row_outputs(LEARNED, call, {"pred": pred, "var": pred + 1}, CHANNELS)[1]
-    assert found is not None and found.min() == 1
+    assert found is not None
+    assert found.min() == 1
     with pytest.raises(EngineError, match=r"expected var of shape \(1, 2, 6, 7\)"):
         row_outputs(LEARNED, call, {"pred": pred}, CHANNELS)
     for wrong in ({}, {"pred": pred[:, :, :5]}, {"pred": pred[:, :1]}):

@@ -44,7 +44,8 @@ def test_our_rules_enlarge_what_is_small_and_give_back_what_was_promised(manifes
 def test_our_rules_leave_the_others_as_they_are(manifest: Manifest) -> None:
     view, image, result = view_of(manifest, Size(8, 9), "default"), photo(8, 9), photo(32, 36)
     assert view.size == view.given
-    assert view.prepared(image) is image and view.finished(result) is result
+    assert view.prepared(image) is image
+    assert view.finished(result) is result
     assert view.held_bytes(3, 1) == 0
 
 
@@ -69,7 +70,9 @@ def test_the_originals_rules_enlarge_cut_nothing_and_keep_the_size(manifest: Man
 
 def test_what_is_left_for_the_runtime_is_to_truncate(manifest: Manifest) -> None:
     view = view_of(manifest, Size(20, 25), "original")
-    assert view.manifest.scale == 1 and view.manifest.original is None and view.manifest.small is None
+    assert view.manifest.scale == 1
+    assert view.manifest.original is None
+    assert view.manifest.small is None
     assert view.manifest.prepare == (Pad(mode="edge", multiple=8, smallest=8),)
     assert view.manifest.finish == (Crop(), manifest.colour, Quantize(mode="truncate"))
     assert view.manifest.tiles.smallest == 8  # the tiles' own smallest side would ask for padding
@@ -132,8 +135,8 @@ def test_the_originals_tiles_hardly_differ_from_the_whole(latent_bundle: Build) 
         tiled = restorer.restore(image, rules="original", tile=32, overlap=8, color_fix="none")
         plan = restorer.plan(image, rules="original", tile=32, overlap=8).plan
     assert (plan.tile, len(plan)) == (Size(16, 16), 5 * 8)
-    assert np.abs(whole.astype(int) - tiled).max() <= 40
-    assert np.mean(whole != tiled) < 0.25
+    assert np.abs(whole.astype(int) - tiled).max() <= 1
+    assert np.mean(whole != tiled) < 0.02
 
 
 def test_alpha_and_grey_by_the_originals_rules(latent_bundle: Build) -> None:
@@ -141,5 +144,5 @@ def test_alpha_and_grey_by_the_originals_rules(latent_bundle: Build) -> None:
         for channels in (1, 2, 4):
             assert restorer.restore(photo(20, 25, channels), rules="original").shape == (80, 96, channels)
         for wrong in (photo(20, 25).astype(np.uint16), photo(20, 25).astype(np.float32) / 255):
-            with pytest.raises(OptionError, match="8 bits only.*give an 8-bit image"):
+            with pytest.raises(OptionError, match=r"8 bits only.*give an 8-bit image"):
                 restorer.restore(wrong, rules="original")

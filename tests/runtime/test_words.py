@@ -16,6 +16,7 @@ from lqhq.runtime.restorer import Restorer
 from lqhq.runtime.words import Asked, Words, check_words
 
 Build = Callable[..., Path]
+pytestmark = pytest.mark.usefixtures("latent_prompt")  # importing it takes its time, in the setup
 
 
 def opened(folder: Path) -> Bundle:
@@ -88,8 +89,10 @@ def test_nothing_said_is_the_stored_ids(words: Any, monkeypatch: pytest.MonkeyPa
     with monkeypatch.context() as patch:
         patch.setattr(PromptTokenizer, "open", None)  # no tokenizer is needed
         found = own.ids(Asked(), None)
-    assert found.dtype == np.int64 and found.shape == (1, 77)
-    assert found.tolist() == ids(bundle, ", ,") and said == []
+    assert found.dtype == np.int64
+    assert found.shape == (1, 77)
+    assert found.tolist() == ids(bundle, ", ,")
+    assert said == []
 
 
 def test_a_prompt_is_taken_as_it_is_and_tags_by_the_template(words: Any) -> None:

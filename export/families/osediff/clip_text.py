@@ -20,6 +20,8 @@ __all__ = ["ClipText", "TextShape", "clip_names", "text_shape"]
 ABSENT = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, "max_position_embeddings": 77}
 PREFIX = "text_model."
 
+MASKED = -1e4  # added to a score that must not count: exp of it is 0 in float32, as of -inf, and half precision holds it
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextShape:
@@ -143,7 +145,7 @@ class ClipText(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         length = self.shape.length
-        mask = torch.full((length, length), -torch.inf).triu(1)
+        mask = torch.full((length, length), MASKED).triu(1)
         return self.final_layer_norm(self.encoder(self.embeddings(ids), mask))  # type: ignore[no-any-return]
 
 

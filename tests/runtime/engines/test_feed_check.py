@@ -42,3 +42,37 @@ def test_names_must_be_those_of_the_graph():
         check_feed("x", INPUTS, {name: array for name, array in feed().items() if name != "mask"})
     with pytest.raises(EngineError, match="found inputs none"):
         check_feed("x", INPUTS, {})
+
+
+LATENT = {"lq": ("N", 3, "8H", "8W"), "noise": ("N", 4, "H", "W")}
+
+
+@pytest.mark.parametrize("order", [["lq", "noise"], ["noise", "lq"]])
+def test_multiples_of_an_axis_follow_its_letter(order):
+    shapes = {"lq": (1, 3, 24, 40), "noise": (1, 4, 3, 5)}
+    inputs = {name: LATENT[name] for name in order}
+    given = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    assert check_feed("x", inputs, given) == {"N": 1, "H": 3, "W": 5}
+    # The planted faults: another size, no whole number of latents, less than one.
+    for wrong in ((1, 3, 24, 48), (1, 3, 25, 40), (1, 3, 24, 5), (1, 3, 4, 40)):
+        with pytest.raises(EngineError, match=r"found (lq|noise) float32 .*; expected (lq|noise) float32"):
+            check_feed("x", inputs, given | {"lq": np.zeros(wrong, np.float32)})
+
+
+def test_a_multiple_alone_still_divides():
+    with pytest.raises(EngineError, match=r"found lq float32 \[1, 3, 20, 40\]; expected lq float32 \[N, 3, 8H, 8W\]"):
+        check_feed("x", {"lq": LATENT["lq"]}, {"lq": np.zeros((1, 3, 20, 40), np.float32)})
+
+
+def test_ids_are_int64_and_nothing_else_is():
+    inputs, integers = {"ids": ("N", 5)}, frozenset({"ids"})
+    given = np.zeros((2, 5), np.int64)
+    assert check_feed("text", inputs, {"ids": given}, integers=integers) == {"N": 2}
+    assert check_feed("text", inputs, {"ids": torch.from_numpy(given)}, integers=integers) == {"N": 2}
+    for wrong in (given.astype(np.int32), given.astype(np.float32)):
+        with pytest.raises(EngineError, match=rf"found ids {wrong.dtype} \[2, 5\]; expected ids int64 \[N, 5\]"):
+            check_feed("text", inputs, {"ids": wrong}, integers=integers)
+    with pytest.raises(EngineError, match=r"expected ids float32"):
+        check_feed("text", inputs, {"ids": given})
+    with pytest.raises(EngineError, match=r"ids int64 \[2, 6\]"):
+        check_feed("text", inputs, {"ids": np.zeros((2, 6), np.int64)}, integers=integers)

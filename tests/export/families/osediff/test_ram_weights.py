@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from lqhq.export.families.osediff.ram import Ram
 from lqhq.export.families.osediff.ram_head import HeadShape
 from lqhq.export.families.osediff.ram_swin import SwinShape, pair_biases
 from lqhq.export.families.osediff.ram_weights import load_ram
+from lqhq.runtime.bundle import open_bundle
 from lqhq.runtime.errors import CheckpointError
+from lqhq.runtime.image_file import ImageFile
+from lqhq.runtime.image_write import write_image
+from lqhq.tools.cli.main import run
 
 SWIN = SwinShape(width=8, depths=(2, 1), heads=(1, 2), window=3, patch=4, hidden=16)
 HEAD = HeadShape(tags=7, width=16, tokens=6, hidden=24, layers=2)
@@ -148,3 +155,32 @@ def test_a_window_too_large_is_refused_before_it_is_built(saved: Callable[..., P
             state[name] = torch.zeros(501**2, 1)
     with pytest.raises(CheckpointError, match="window up to 32"):
         load_ram(saved(state), None)
+
+
+@pytest.mark.slow
+def test_a_bundle_with_a_tagger_puts_the_tags_before_the_prompt(saved, data, tmp_path, capsys) -> None:
+    """Through the command line: the tags are those that the network gives for the prepared image."""
+    state = ram_state()
+    ram, dape = saved(state), saved(dape_state(state), "DAPE.pth", nested=False)
+    names = [f"tag {index}" for index in range(HEAD.tags)]
+    (tmp_path / "ram_tag_list.txt").write_text("\n".join(names))
+    (tmp_path / "ram_tag_list_threshold.txt").write_text("\n".join(["0.5"] * HEAD.tags))
+    bundle, source = tmp_path / "tagged", tmp_path / "in.png"
+    words = ["export", "osediff", str(data / "osediff.pkl"), "--base", str(data / "base"), "-o", str(bundle)]
+    assert run([*words, "--ram", str(ram), "--dape", str(dape), "--process-size", "48"]) == 0
+    assert {"text", "tag"} < set(open_bundle(bundle).manifest.graphs)
+    image = np.random.default_rng(3).integers(0, 256, (15, 20, 3), np.uint8)
+    write_image(source, ImageFile(pixels=image))
+    capsys.readouterr()
+    assert run(["upscale", str(bundle), str(source), "-o", str(tmp_path / "a.png"), "--tagger", "--prompt", "old"]) == 0
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("prompt: ")]
+    large = Image.fromarray(image).resize((80, 60), Image.Resampling.BICUBIC)
+    unit = torch.from_numpy(np.asarray(large, np.float32) / 255).permute(2, 0, 1)[None]
+    network = load_ram(ram, dape).ram
+    with torch.no_grad():
+        logits = network(functional.interpolate(unit, (network.side, network.side), mode="bilinear"))[0]
+    wanted = [name for name, logit in zip(names, logits.tolist(), strict=True) if logit > 0]
+    assert wanted
+    assert told == f"prompt: {', '.join(wanted)}, old,"
+    assert run(["upscale", str(bundle), str(source), "-o", str(tmp_path / "b.png"), "--prompt", told[8:]]) == 0
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
