@@ -35,9 +35,10 @@ Array = NDArray[np.float32]
 
 @dataclass(slots=True)
 class Told:
-    """The condition of an image `[length, D]`, once it is made: all of its planes share it."""
+    """The condition of an image `[length, D]`, once it is made, by so many `calls`: all of its planes share it."""
 
     cond: Array | None = None
+    calls: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,7 @@ class _Plane:
         if asked.tagger:
             stages.append(tagging(self._square, self._take_logits))
         stages.append(worded(lambda: words.ids(asked, self._logits), self._take_cond))
+        self._told.calls = len(stages)
         return stages
 
     def _square(self) -> Array:

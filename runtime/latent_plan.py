@@ -164,10 +164,11 @@ def _asked(request: LatentRequest) -> int | None:
 
 
 def _overlap(request: LatentRequest, side: int) -> int:
-    """In latents: what was asked for; else the bundle's, cut to half of a smaller tile."""
+    """In latents: what was asked for; else the bundle's, which we, unlike the original, cut to half of a smaller tile."""
     if request.overlap is not None:
         return request.overlap // request.latent.factor
-    return min(request.manifest.tiles.overlap // request.latent.factor, side // 2)
+    own = request.manifest.tiles.overlap // request.latent.factor
+    return own if request.original else min(own, side // 2)
 
 
 def _fitted(request: LatentRequest, side: int, overlap: int) -> Size:

@@ -58,7 +58,7 @@ MAX_JSON_BYTES = 16 << 20  # 10 000 rows take about 2 MB
 
 MIN_RANGE, MAX_RANGE = 1e-3, 1e6  # of pixel values
 
-Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Unit = Literal["abs", "dB"]
 Role = Literal["reduce", "encode", "denoise", "decode", "text", "tag"]
 Axis = Annotated[str, Meta(pattern=r"^(N|([2-9]|1[0-6])?[HW])$")]  # 4H: four times the input's H

@@ -332,7 +332,7 @@ class Restorer:
         for index, (plane, given) in enumerate(planes):  # one after the other: two at once would take twice the memory
             source = PreparedImage(plane, run.view.manifest, run.hole)
             job = self._job(source, given, run, told)
-            drive([job], self._sessions, progress=_part(progress, index, len(planes)), cancel=cancel)
+            drive([job], self._sessions, progress=_part(progress, index, len(planes), told), cancel=cancel)
             result = job.result()
             if fix and index == 0:
                 result = fix_colour(fix, result, source.pixels, mode=run.view.manifest.quantize.mode)
@@ -402,8 +402,13 @@ class Restorer:
         return {"prior": (width,)}
 
 
-def _part(progress: Progress | None, index: int, count: int) -> Progress | None:
-    """Progress of plane `index` of `count` as progress of the whole: every plane has the same plan."""
+def _part(progress: Progress | None, index: int, count: int, told: Told) -> Progress | None:
+    """Progress of plane `index` of `count` as progress of the whole: planes differ by the calls that make the words."""
     if progress is None or count == 1:
         return progress
-    return lambda done, total: progress(index * total + done, count * total)
+
+    def part(done: int, total: int) -> None:
+        plain = total if index else total - told.calls
+        progress((told.calls if index else 0) + index * plain + done, told.calls + count * plain)
+
+    return part

@@ -43,6 +43,7 @@ CanvasMaker = Callable[[int, Size], Canvas]  # of channels and size
 
 
 def canvas_bytes(channels: int, size: Size) -> int:
+    """What a canvas of float32 takes."""
     return channels * size.pixels * np.dtype(np.float32).itemsize
 
 

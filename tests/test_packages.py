@@ -80,7 +80,7 @@ def test_base_install_pulls_nothing_heavy() -> None:
     ("folder", "extras"),
     [
         ("kernels", ()),
-        ("runtime", ("gpu", "rtx", "tensorrt")),
+        ("runtime", ("gpu", "prompt", "rtx", "tensorrt")),
         ("export", ("export",)),
         ("tools/cli", ("export",)),
         ("tools", ("dev",)),

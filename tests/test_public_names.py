@@ -21,6 +21,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "Choice",
         "EngineError",
         "ImageError",
+        "LatentChoice",
         "LimitError",
         "LqhqError",
         "OptionError",
