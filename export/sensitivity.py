@@ -57,12 +57,21 @@ class _Moved:
         draw = torch.Generator().manual_seed(0)
         for one in module.parameters(recurse=False):
             self._kept.append((one, one.data))
-            one.data = one.data * (1 + WEIGHT_JITTER * (2 * torch.rand(one.shape, generator=draw) - 1))
+            one.data = one.data * (1 + WEIGHT_JITTER * _noise(one.shape, draw))
 
     def after(self, module: nn.Module, args: Any, output: Any) -> None:
         for one, value in self._kept:
             one.data = value
         self._kept.clear()
+
+
+def _noise(shape: torch.Size, draw: torch.Generator) -> Tensor:
+    """In [-1, 1]. A matrix has one row of it, and a sign for each output: a billion numbers take half a minute."""
+    row = 2 * torch.rand(shape[1:] if len(shape) > 1 else shape, generator=draw) - 1
+    if len(shape) < 2:
+        return row
+    signs = 2 * torch.randint(2, (shape[0], *[1] * (len(shape) - 1)), generator=draw) - 1
+    return row * signs
 
 
 def forward_bound(graph: RoleGraph, feed: Arrays) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lqhq.runtime.errors import OptionError
@@ -135,6 +135,7 @@ def test_a_canvas_narrower_than_the_overlap_allows_is_tiled_along_its_length(hei
     assert plan.lefts == (*range(0, 504, 64), 504)
 
 
+@settings(deadline=None)
 @given(plans)
 def test_cores_cover_every_pixel_once_and_keep_half_of_the_overlap(values):
     plan, multiple = make(*values), values[-1]
