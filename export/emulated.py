@@ -17,10 +17,19 @@ from lqhq.runtime.precision import Precision
 __all__ = ["emulated_session"]
 
 
+SPARING_ABOVE = 1 << 30  # bytes of weights
+
+
 def emulated_session(file: Path, precision: Precision, *, threads: int) -> OnnxSession:
-    """The graph in `file` on this CPU. Raises `EngineError` when it cannot be opened."""
+    """The graph in `file` on this CPU. Raises `EngineError` when it cannot be opened.
+
+    A large one in half precision is run as it stands: ONNX Runtime's optimiser would keep a float32 copy of its weights
+    beside them, which takes three times the memory.
+    """
     if precision != "bf16":
-        return OnnxSession(file, threads=threads)
+        data = file.with_name(f"{file.name}.data")
+        size = file.stat().st_size + (data.stat().st_size if data.exists() else 0)
+        return OnnxSession(file, threads=threads, optimised=precision == "fp32" or size <= SPARING_ABOVE)
     with tempfile.TemporaryDirectory() as folder:  # an opened session needs its file no more
         twin = Path(folder) / file.name
         write_twin(file, twin)

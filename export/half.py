@@ -33,6 +33,11 @@ class HalfModule(nn.Module):
     def forward(self, *inputs: Tensor) -> Any:
         return _cast(self.module(*inputs), torch.float32)
 
+    def release(self) -> None:
+        """Give its own weights back, when it has run for the last time; those of islands are the float32 module's."""
+        for parameter in self.parameters():
+            parameter.data = parameter.data.new_empty(0)
+
 
 def at_precision(graph: RoleGraph, precision: Precision, islands: Collection[str] | None = None) -> RoleGraph:
     """`graph` with its module in `precision`; `islands` take the place of those that the family declares.

@@ -201,7 +201,7 @@ def _traced(
         f"tracing {graph.role} in {precision} for any N"
         + (f", and H, W at multiples of {graph.multiple}" if graph.takes_image else "")
     )
-    external, plan = trace(graph, file, precision=precision, external_above=external_above)
+    external, plan = trace(graph, file, precision=precision, external_above=external_above, last=True)
     give_back()
     if precision == "bf16":  # no CPU engine of this release runs it
         assert exact is not None

@@ -20,6 +20,7 @@ from lqhq.export.emulated import emulated_session
 from lqhq.export.family import Arrays, RoleGraph
 from lqhq.export.half import HalfModule
 from lqhq.export.half_arithmetic import HalfArithmetic
+from lqhq.export.heavy import give_back
 from lqhq.export.reference import reference_outputs
 from lqhq.export.torch_session import TorchSession
 from lqhq.runtime.axes import parse_axis
@@ -45,10 +46,16 @@ class Traced(NamedTuple):
 
 
 def trace(
-    graph: RoleGraph, file: Path, *, precision: Precision = "fp32", external_above: int = EXTERNAL_ABOVE
+    graph: RoleGraph,
+    file: Path,
+    *,
+    precision: Precision = "fp32",
+    external_above: int = EXTERNAL_ABOVE,
+    last: bool = False,
 ) -> Traced:
     """Write `file` for any N, and H, W at any multiples of `graph.multiple`; its module is halved for a half precision.
 
+    `last` says that a halved module is not needed behind this: its memory is free before an engine opens the file.
     Weights of more than `external_above` bytes go into `<file>.data` beside it. Raises `EngineError` when the
     written graph is malformed or does not give the plain network's values at other sizes than the traced one.
     """
@@ -59,7 +66,8 @@ def trace(
     islands = graph.module.islands if isinstance(graph.module, HalfModule) else ()
     plan = census(model, islands)  # before saving, which takes large weights out of the model
     ir.save(model, file, external_data=external)
-    _check(file, graph, precision)
+    del model
+    _check(file, graph, precision, last=last)
     return Traced((external,) if external else (), plan)
 
 
@@ -136,7 +144,7 @@ def _clean(model: ir.Model, graph: RoleGraph) -> None:
     model.producer_name, model.producer_version = "lqhq", None
 
 
-def _check(file: Path, graph: RoleGraph, precision: Precision) -> None:
+def _check(file: Path, graph: RoleGraph, precision: Precision, *, last: bool) -> None:
     """The ONNX checker, and ONNX Runtime at sizes that were not traced."""
     try:
         onnx.checker.check_model(str(file), full_check=True)
@@ -146,6 +154,9 @@ def _check(file: Path, graph: RoleGraph, precision: Precision) -> None:
     feeds = [graph.examples(draw, n, high * graph.multiple, wide * graph.multiple) for n, high, wide in CHECKED]
     wanted = [reference_outputs(graph, feed) for feed in feeds]
     allowed = [_allowed(graph, feed, one) for feed, one in zip(feeds, wanted, strict=True)]
+    if last and isinstance(graph.module, HalfModule):
+        graph.module.release()
+    give_back()
     with emulated_session(file, precision, threads=1) as session:
         for feed, outputs, bounds in zip(feeds, wanted, allowed, strict=True):
             if not np.isfinite(list(bounds.values())).all():

@@ -131,7 +131,7 @@ def validate_half(
 
         def half(role: Role) -> Session:
             made = at_precision(graphs[role], precision, (islands or {}).get(role))
-            return TorchSession(made, made.module, watched[role])
+            return TorchSession(graphs[role], made.module, watched[role])  # which keeps no halves when it is closed
 
         def engine(role: Role) -> Session:
             return emulated_session(bundle.graph(role, precision).path, precision, threads=threads)

@@ -59,7 +59,7 @@ class OnnxSession:
     """A graph in ONNX Runtime. Raises `EngineError` when it cannot be opened on `device`, or run.
 
     CUDA is in truth CUDA: ONNX Runtime falls back to the CPU in silence, which is an error here. `keep` is as in
-    `Setup`; `precision` is for messages.
+    `Setup`; `precision` is for messages; a graph that is not `optimised` is run node by node, as it stands.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class OnnxSession:
         threads: int,
         keep: frozenset[str] = frozenset(),
         precision: str = "",
+        optimised: bool = True,
     ) -> None:
         if not 1 <= threads <= MAX_THREADS:
             raise OptionError(
@@ -77,7 +78,7 @@ class OnnxSession:
             )
         self._device, self._keep, self._where = _real_device(device), keep, path.name
         try:
-            self._session: Any = _inference(path, self._device, threads)
+            self._session: Any = _inference(path, self._device, threads, optimised)
             inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         except FAILURES as error:
             raise _cannot_open(path.name, error, precision, self._device) from error
@@ -162,13 +163,14 @@ def _real_device(text: str) -> Device:
     return device
 
 
-def _inference(path: Path, device: Device, threads: int) -> ort.InferenceSession:
+def _inference(path: Path, device: Device, threads: int, optimised: bool) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = FATAL
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    levels = ort.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
     # Measured in benchmarks/session_options.py: planned memory patterns take up to 1.4 times the memory and save no
     # time; without the arena the peak is 1.8 to 6.7 times as high; every lower optimisation level is slower.
     options.enable_mem_pattern = False

@@ -104,14 +104,33 @@ def smaller(graph: SegmentGraph, x: str, layer: Any, name: str) -> str:
 
 
 def larger(graph: SegmentGraph, x: str, layer: Any, name: str) -> str:
-    """Every pixel twice each way, then a convolution."""
+    """Every pixel twice each way, then a convolution of 3x3; as four of 2x2, one for each place in a pair of pairs.
+
+    Of three neighbours in the enlarged image two are the same pixel of `x`, so their weights are added up beforehand:
+    4 products where there were 9, and the enlarged image of all channels is never made.
+    """
     plain = layer.use_conv and not layer.use_conv_transpose and layer.norm is None
     check(plain, name, layer, "nearest upsampling and a convolution")
-    scales = graph.constant(np.array([1, 1, 2, 2], np.float32))
-    larger = graph.op(
-        "Resize", x, "", scales, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
-    )
-    return conv(graph, larger, layer.conv)
+    one = layer.conv
+    check((one.kernel_size, one.stride, one.padding) == ((3, 3), (1, 1), (1, 1)), name, one, "a convolution of 3x3")
+    check(isinstance(one, nn.Conv2d) and one.groups == 1 and one.dilation == (1, 1), name, one, "plain Conv2d")
+    bias, places = graph.constant(_bias(one)), []
+    for row in (0, 1):
+        for column in (0, 1):
+            weight = _paired(_paired(_array(one.weight), 2, row), 3, column)
+            pads = (1 - row, 1 - column, row, column)
+            places.append(graph.op("Conv", x, graph.constant(weight), bias, kernel_shape=(2, 2), pads=pads))
+    return graph.op("DepthToSpace", graph.op("Concat", *places, axis=1), blocksize=2, mode="DCR")
+
+
+def _paired(weight: NDArray[np.float32], axis: int, place: int) -> NDArray[np.float32]:
+    """Weights of the two pixels that three neighbours along `axis` lie in, summed in float64.
+
+    At place 0, the first of two equal pixels, the neighbour before is another one; at place 1 that behind.
+    """
+    first, second, third = (weight.take(index, axis).astype(np.float64) for index in range(3))
+    pair = (first, second + third) if place == 0 else (first + second, third)
+    return np.stack(pair, axis).astype(np.float32)
 
 
 def sampled(graph: SegmentGraph, moments: str, quant_conv: nn.Module | None, scaling: float) -> str:
