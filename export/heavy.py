@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 
 from lqhq.export.family import Recipe
+from lqhq.runtime import machine
 
 __all__ = ["give_back", "is_heavy"]
 
@@ -21,8 +21,7 @@ def is_heavy(recipe: Recipe) -> bool:
 def give_back() -> None:
     """Give the memory of what is no longer used back to the system.
 
-    The exporter's graphs refer to themselves in circles, and glibc keeps what was freed: after a large graph, more than
-    a gigabyte.
+    The exporter's graphs refer to themselves in circles; after a large one it is more than a gigabyte.
     """
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
+    machine.give_back()

@@ -13,7 +13,7 @@ from lqhq.export.family import Arrays, Recipe, RoleGraph
 from lqhq.export.reference import reference_outputs
 from lqhq.export.sensitivity import forward_bound
 from lqhq.runtime.bundle import Bundle
-from lqhq.runtime.bundle_sessions import open_sessions
+from lqhq.runtime.bundle_sessions import close_sessions, open_sessions
 from lqhq.runtime.engines.setup import Setup
 from lqhq.runtime.geometry import Size
 from lqhq.runtime.manifest import Role
@@ -56,10 +56,12 @@ def _run(bundle: Bundle, graph: RoleGraph, feed: Arrays, out: Array, threads: in
         output=store,
     )
     sessions = open_sessions(bundle, "onnx", "fp32", Setup(threads=threads), thrifty=True)
-    while (call := stages.ready()) is not None:
-        stages.done(call, sessions[call.role].run(stages.feed(call)))
-    for session in sessions.values():
-        session.close()
+    try:
+        while (call := stages.ready()) is not None:
+            stages.done(call, sessions[call.role].run(stages.feed(call)))
+    finally:
+        stages.close()
+        close_sessions(sessions)
     return out
 
 

@@ -16,7 +16,7 @@ from lqhq.runtime.profiles import default_profiles, in_latents, takes_image
 from lqhq.runtime.session import Session
 from lqhq.runtime.session_pool import SessionPool
 
-__all__ = ["engine_profiles", "open_sessions"]
+__all__ = ["close_sessions", "engine_profiles", "open_sessions"]
 
 
 def open_sessions(
@@ -59,6 +59,15 @@ def open_sessions(
             pool[role]
         opening.pop_all()
     return pool
+
+
+def close_sessions(sessions: Mapping[str, Session]) -> None:
+    """Close all; of a pool those that are open: to walk over it would open the others."""
+    if isinstance(sessions, SessionPool):
+        sessions.close()
+        return
+    for session in sessions.values():
+        session.close()
 
 
 def engine_profiles(manifest: Manifest, role: Role, engine: str, asked: Sequence[Profile] = ()) -> tuple[Profile, ...]:

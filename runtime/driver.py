@@ -14,6 +14,7 @@ from lqhq.runtime.engines.device_arrays import joined
 from lqhq.runtime.errors import CancelledError
 from lqhq.runtime.job import Job, Work
 from lqhq.runtime.session import Feed, Fetch, Session
+from lqhq.runtime.session_pool import SessionPool
 
 __all__ = ["drive"]
 
@@ -35,6 +36,8 @@ def drive(
     so a fixed size is what keeps the bytes equal. `progress(done, total)` is called after each batch; `cancel()` is
     asked before each, and raises `CancelledError`.
     """
+    if len(jobs) > 1 and isinstance(sessions, SessionPool) and sessions.alone:
+        raise ValueError("jobs beside one another on a pool that holds one session at a time")
     total, finished = sum(job.total for job in jobs), 0
     queue = _Queue(jobs, batch)
     running: deque[tuple[list[Work], Future[Fetch]]] = deque()

@@ -29,6 +29,7 @@ FORMS: tuple[Form, ...] = ("whole", "segments", "scratch")
 STAGES: tuple[Role, ...] = ("encode", "denoise", "decode")
 # Bytes that a strip's run may take: a fifth of the budget, within these. Halos are run twice, so higher strips are
 # faster: at 512 pixels strips of 64 MB cost a fifth more, of 256 MB 3 %.
+MARGIN = 1.25  # of what strips are counted to take: engines hold a little more
 STRIP_SHARE, LEAST_STRIP, MOST_STRIP = 5, 32 << 20, 1 << 30
 
 
@@ -122,7 +123,8 @@ def _plans(request: LatentRequest) -> Iterator[tuple[TilePlan, str]]:
         plan = plan_tiles(size, square or size, overlap=overlap if square else 0, multiple=1, dense=True)
         yield plan, "the original's rule"
         return
-    if size.pixels <= side * side:
+    profiles = request.profiles.get("denoise", ())
+    if size.pixels <= side * side and (not profiles or choose_profile(profiles, 1, *size) is not None):
         yield plan_tiles(size, size, overlap=0, multiple=1), "the whole image: no more than a tile's area"
     if 2 * overlap > side:
         raise OptionError(
@@ -148,6 +150,10 @@ def _asked(request: LatentRequest) -> int | None:
             "tile", found=repr(request.tile), expected="a number of pixels, or 'auto'", mend="Use --tile auto."
         )
     asked = request.tile if isinstance(request.tile, int) else None
+    if not isinstance(request.overlap, int | None):
+        raise OptionError(
+            "overlap", found=repr(request.overlap), expected="a number of pixels", mend="Leave it out for the bundle's."
+        )
     for name, value, least in (("tile", asked, factor), ("overlap", request.overlap, 0)):
         if value is not None and (value % factor or value < 0):
             raise OptionError(
@@ -164,7 +170,7 @@ def _asked(request: LatentRequest) -> int | None:
 
 
 def _overlap(request: LatentRequest, side: int) -> int:
-    """In latents: what was asked for; else the bundle's, which we, unlike the original, cut to half of a smaller tile."""
+    """In latents: what was asked for; else the bundle's. We cut it to half of a smaller tile, the original does not."""
     if request.overlap is not None:
         return request.overlap // request.latent.factor
     own = request.manifest.tiles.overlap // request.latent.factor
@@ -271,7 +277,7 @@ def _strips(request: LatentRequest, role: Role, form: Form, strip_bytes: int) ->
         budget=strip_bytes,
     )
     taken, on_disk = plan_bytes(steps), form == "scratch"
-    peak = taken.memory(on_disk=on_disk) + _base(request)
+    peak = int(MARGIN * taken.memory(on_disk=on_disk)) + _base(request)
     return _Stage(peak=peak, scratch=taken.canvases if on_disk else 0, steps=steps)
 
 

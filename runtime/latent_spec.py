@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from lqhq.runtime.manifest_types import Name, Positive, RelativePath, Side, Strict
+from lqhq.runtime.manifest_types import Name, Positive, RelativePath, Strict
 
 __all__ = ["GroupNorm", "Latent", "Prompt", "Segment", "Tagger", "check_canvases", "segment_files"]
 
 Channels = Annotated[int, Meta(ge=1, le=1 << 14)]
 MAX_TOKENS = 1024
+MAX_TAGGED = 1024  # side of the image that tags are read off; the usual one is 384
 
 
 class Latent(Strict, frozen=True, kw_only=True):
@@ -86,7 +87,7 @@ class Tagger(Strict, frozen=True, kw_only=True):
     A tag is on where the sigmoid of its logit is above its threshold.
     """
 
-    side: Side
+    side: Annotated[int, Meta(ge=1, le=MAX_TAGGED)]
     names: RelativePath
     thresholds: RelativePath
 

@@ -6,12 +6,13 @@ admin-guide/cgroup-v2 and cgroup-v1.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["available_memory", "cpu_count", "total_memory"]
+__all__ = ["available_memory", "cpu_count", "give_back", "total_memory"]
 
 ROOT = Path("/")
 # Version 1 says "no limit" with a number just below 2^63.
@@ -33,6 +34,13 @@ def cpu_count(root: Path = ROOT) -> int:
     """Cores worth a thread each: the affinity mask or the tightest cgroup's quota, rounded up, at least 1."""
     quotas = [math.ceil(quota) for folder in _groups(root, "cpu") if (quota := _cpu_quota(folder)) is not None]
     return max(1, min([len(os.sched_getaffinity(0)), *quotas]))
+
+
+def give_back() -> None:
+    """Give memory that was freed back to the system: glibc keeps it, and the next engine takes its own."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have no such thing
+    if trim is not None:
+        trim(0)
 
 
 def _headrooms(root: Path) -> Iterator[int]:

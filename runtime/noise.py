@@ -74,7 +74,7 @@ class NoiseField:
         return self._injected["posterior"][:, box.rows, box.columns]
 
     def _draw(self, stream: str, row: int, box: Box) -> Array:
-        channels = self._shapes["start"][0]
+        channels = self._shapes[stream][0 if stream == "start" else 1]
         if self._injected is None:
             return self._normal(stream, row, channels, box)
         source = self._given(stream) if stream == "start" else self._given(stream)[row]

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from lqhq.runtime.clip_reading import READING
 from lqhq.runtime.errors import BundleError, EngineError, OptionError
 from lqhq.runtime.latent_spec import Prompt
 
 __all__ = ["MAX_CHARACTERS", "PromptTokenizer", "Tokens", "prompt_text"]
 
+KINDS = {"post_processor": "RobertaProcessing", "model": "BPE"}
 MAX_BYTES = 16 << 20  # CLIP's vocabulary and merges take 3 MB
 MAX_CHARACTERS = 1 << 16  # of a prompt; the 77 tokens of CLIP are some 300
 FIELD = re.compile(r"\{(tags|words)\}")
@@ -62,6 +65,11 @@ class PromptTokenizer:
             raise _fault(prompt.tokenizer, ", ".join(wrong), f"cutting and filling to {prompt.length} tokens")
         return cls(tokenizer, prompt)
 
+    @staticmethod
+    def check(text: str) -> None:
+        """Raise `OptionError` for text that is no Unicode or above `MAX_CHARACTERS`."""
+        _check_text(text)
+
     def ids(self, text: str) -> Tokens:
         """`text` with the first and last token, filled up. Too long a text is cut, as the models' own programs do.
 
@@ -93,7 +101,21 @@ def _opened(path: Path, where: str) -> Any:
             expected="it, to read a prompt",
             mend=f"{INSTALL}, or upscale without --prompt and --tagger.",
         ) from error
-    return _asked(where, Tokenizer.from_str, _text(path, where))
+    text = _text(path, where)
+    _check_reading(where, text)
+    return _asked(where, Tokenizer.from_str, text)
+
+
+def _check_reading(where: str, text: str) -> None:
+    """The file reads a text as CLIP's does, and in no other way."""
+    try:
+        found = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _fault(where, str(error)[:200], "JSON") from error
+    parts = found if isinstance(found, dict) else {}
+    kinds = [part.get("type") if isinstance(part, dict) else None for part in map(parts.get, KINDS)]
+    if any(parts.get(name) != wanted for name, wanted in READING.items()) or kinds != list(KINDS.values()):
+        raise _fault(where, "another way of reading a text", "that of CLIP, as export writes it")
 
 
 def _asked(where: str, ask: Callable[[str], Any], text: str) -> Any:

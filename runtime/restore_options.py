@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Literal, get_args
 
 from lqhq.runtime.colour import ColourFix
 from lqhq.runtime.errors import OptionError
 from lqhq.runtime.manifest import Manifest
 
-__all__ = ["Rules", "blend_of", "colour_of", "foreign", "prior_of", "rules_of"]
+__all__ = ["Rules", "blend_of", "check_scratch", "colour_of", "foreign", "prior_of", "rules_of"]
 
 Rules = Literal["default", "original"]
 
@@ -63,6 +65,21 @@ def colour_of(manifest: Manifest, kind: str | None) -> ColourFix | None:
         expected=f"none, {' or '.join(get_args(ColourFix))}",
         mend="Leave it out for the bundle's own.",
     )
+
+
+def check_scratch(manifest: Manifest, scratch: Path | None) -> None:
+    """Raise `OptionError` for a scratch folder where none is used, or that cannot be written to."""
+    if scratch is None:
+        return
+    if manifest.latent is None:
+        raise foreign(manifest, "scratch", str(scratch))
+    if not (scratch.is_dir() and os.access(scratch, os.W_OK | os.X_OK)):
+        raise OptionError(
+            "scratch",
+            found=f"{str(scratch)!r}, {'which may not be written to' if scratch.exists() else 'which is not there'}",
+            expected="a folder on a disk with room",
+            mend="Make it, or name another; without --scratch it is the system's.",
+        )
 
 
 def blend_of(manifest: Manifest, blend: str | None) -> str:

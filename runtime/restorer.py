@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lqhq.runtime.alpha import bleed, constant_value, join_alpha, split_alpha
 from lqhq.runtime.autotile import Choice, choose_tiles, default_budget
 from lqhq.runtime.bundle import Bundle, open_bundle
-from lqhq.runtime.bundle_sessions import open_sessions
+from lqhq.runtime.bundle_sessions import close_sessions, open_sessions
 from lqhq.runtime.colour import ColourFix, fix_colour
 from lqhq.runtime.driver import drive
 from lqhq.runtime.engine_spec import Profile
@@ -30,7 +30,7 @@ from lqhq.runtime.mask import hole_of, require_mask
 from lqhq.runtime.noise import NoiseField, row_shapes
 from lqhq.runtime.precision import Precision
 from lqhq.runtime.prepare import PreparedImage, canvas_size
-from lqhq.runtime.restore_options import blend_of, colour_of, foreign, prior_of, rules_of
+from lqhq.runtime.restore_options import blend_of, check_scratch, colour_of, foreign, prior_of, rules_of
 from lqhq.runtime.sampling import sampling
 from lqhq.runtime.schedule import Schedule
 from lqhq.runtime.session import Session
@@ -105,11 +105,7 @@ class Restorer:
         return cls(opened, sessions, precision=first.precision, say=say)
 
     def close(self) -> None:
-        if isinstance(self._sessions, SessionPool):
-            self._sessions.close()
-            return
-        for session in self._sessions.values():
-            session.close()
+        close_sessions(self._sessions)
 
     def __enter__(self) -> Self:
         return self
@@ -160,6 +156,7 @@ class Restorer:
         prompt: str | None = None,
         tagger: bool = False,
         rules: str | None = None,
+        scratch: Path | None = None,
     ) -> None:
         """Raise `OptionError` for what `restore` would refuse on any image; `masked` says that there are masks."""
         manifest = self.bundle.manifest
@@ -170,6 +167,8 @@ class Restorer:
         colour_of(manifest, color_fix)
         check_words(self.bundle, Asked(prompt=prompt, tagger=tagger))
         rules_of(manifest, rules)
+        check_scratch(manifest, scratch)
+        self._words.open(Asked(prompt=prompt, tagger=tagger))
 
     def plan(
         self,
@@ -230,9 +229,10 @@ class Restorer:
         )
 
     def _limited(self) -> dict[str, tuple[Profile, ...]]:
-        """The shapes of engines that were built for some. Sessions that are not open yet take any."""
-        opened = self._sessions.opened if isinstance(self._sessions, SessionPool) else self._sessions
-        return {role: one.profiles for role, one in opened.items() if one.largest is not None}
+        """The shapes of engines that were built for some. Sessions that were not open yet take any."""
+        if isinstance(self._sessions, SessionPool):
+            return self._sessions.profiles
+        return {role: one.profiles for role, one in self._sessions.items() if one.largest is not None}
 
     def restore(
         self,
@@ -283,6 +283,7 @@ class Restorer:
             raise foreign(manifest, "strength", strength)
         words = Asked(prompt=prompt, tagger=tagger)
         check_words(self.bundle, words)
+        check_scratch(manifest, scratch)
         fix = colour_of(manifest, color_fix)
         choice = self.plan(
             image,
@@ -393,8 +394,9 @@ class Restorer:
         latent = self.bundle.manifest.latent
         if latent is not None and schedule is not None:
             size = Size(*(side // latent.factor for side in source.canvas))
-            posterior = (latent.channels, *size)
-            return {**row_shapes(latent.channels, size, len(schedule.rows)), "posterior": posterior}
+            drawn = row_shapes(latent.channels, size, len(schedule.rows))
+            needed = {"start": schedule.start.c_noise != 0, "step": any(row.noisy for row in schedule.rows)}
+            return {name: drawn[name] for name in drawn if needed[name]} | {"posterior": (latent.channels, *size)}
         if schedule is not None:
             return row_shapes(CHANNELS, source.size, len(schedule.rows))
         width = self.bundle.manifest.graphs["encode"]["fp32"].inputs["noise"].shape[1]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from lqhq.runtime.engine_spec import Profile
+from lqhq.runtime.machine import give_back
 from lqhq.runtime.session import Session
 
 __all__ = ["SessionPool"]
@@ -20,6 +22,7 @@ class SessionPool(Mapping[str, Session]):
     def __init__(self, names: tuple[str, ...], open_one: Callable[[str], Session], *, thrifty: bool = False) -> None:
         self._names, self._open_one, self._thrifty = names, open_one, thrifty
         self._opened: dict[str, Session] = {}
+        self._profiles: dict[str, tuple[Profile, ...]] = {}
         self._alone = thrifty
 
     @property
@@ -38,7 +41,14 @@ class SessionPool(Mapping[str, Session]):
         self._close([one for one in self._opened if one != name and (self._alone or _both_segments(one, name))])
         if name not in self._opened:
             self._opened[name] = self._open_one(name)
+            if self._opened[name].largest is not None:
+                self._profiles[name] = self._opened[name].profiles
         return self._opened[name]
+
+    @property
+    def profiles(self) -> dict[str, tuple[Profile, ...]]:
+        """The shapes of engines that were built for some, by name, of all that were ever open."""
+        return dict(self._profiles)
 
     @property
     def opened(self) -> Mapping[str, Session]:
@@ -58,6 +68,8 @@ class SessionPool(Mapping[str, Session]):
     def _close(self, names: list[str]) -> None:
         for name in names:
             self._opened.pop(name).close()
+        if names:
+            give_back()
 
 
 def _both_segments(one: str, other: str) -> bool:

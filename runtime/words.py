@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lqhq.runtime.bundle import Bundle
 from lqhq.runtime.errors import OptionError
+from lqhq.runtime.latent_spec import Prompt
 from lqhq.runtime.prompt import PromptTokenizer, prompt_text
 from lqhq.runtime.tags import Tags
 
@@ -28,6 +29,8 @@ def check_words(bundle: Bundle, asked: Asked) -> None:
     """Raise `OptionError` for what `bundle` does not take."""
     manifest = bundle.manifest
     baked = manifest.baked_prompt
+    if not isinstance(asked.prompt, str | None):
+        raise OptionError("prompt", found=type(asked.prompt).__name__, expected="a text", mend="Give a str, or None.")
     if asked.prompt is not None and manifest.prompt is None:
         raise OptionError(
             "prompt",
@@ -69,12 +72,25 @@ class Words:
             assert logits is not None  # the role `tag` has run
             text = prompt_text(spec, self._opened_tags().chosen(logits), text)
             self._say(f"prompt: {text}")
-        if self._tokenizer is None:
-            self._tokenizer = PromptTokenizer.open(self._bundle.path(spec.tokenizer), spec)
-        found = self._tokenizer.ids(text)
+        found = self._opened_tokenizer(spec).ids(text)
         if found.cut:
             self._say(f"prompt: {found.cut} tokens too long for the {spec.length} that are read: {found.kept_text!r}")
         return found.ids
+
+    def open(self, asked: Asked) -> None:
+        """Open what `asked` needs. Raises as `ids` does, but for no image yet."""
+        spec = self._bundle.manifest.prompt
+        if spec is None or (asked.prompt is None and not asked.tagger):
+            return
+        PromptTokenizer.check(asked.prompt or "")
+        self._opened_tokenizer(spec)
+        if asked.tagger:
+            self._opened_tags()
+
+    def _opened_tokenizer(self, spec: Prompt) -> PromptTokenizer:
+        if self._tokenizer is None:
+            self._tokenizer = PromptTokenizer.open(self._bundle.path(spec.tokenizer), spec)
+        return self._tokenizer
 
     def _opened_tags(self) -> Tags:
         tagger = self._bundle.manifest.tagger

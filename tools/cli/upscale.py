@@ -137,6 +137,7 @@ def main(args: argparse.Namespace) -> int:
             prompt=args.prompt,
             tagger=args.tagger,
             rules=args.rules,
+            scratch=args.scratch,
         )
         outcomes = restore_files(
             restorer, pairs, resume=args.resume, options=options, masks=masks, listen=line.update, note=note

@@ -93,7 +93,8 @@ def _tensors(where: str, data: Mapping[str, Any], key: str) -> dict[str, Tensor]
     result = {}
     for name, tensor in entries.items():
         shown_name = f"{where}: {key}: {printable(name)}"
-        held = tensor.layout == torch.strided and tensor.is_floating_point() and not tensor.is_quantized
+        held = tensor.layout == torch.strided and tensor.device.type == "cpu"
+        held = held and tensor.is_floating_point() and not tensor.is_quantized
         if not held or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise _fault(shown_name, f"a {tensor.layout} {tensor.dtype} tensor", "a dense tensor of floats")
         result[name] = tensor.to(torch.float32)

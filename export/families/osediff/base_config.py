@@ -25,9 +25,12 @@ UNET: Mapping[str, tuple[Any, ...]] = {
     "conv_in_kernel": (3,),
     "conv_out_kernel": (3,),
     "cross_attention_norm": (None,),
+    "downsample_padding": (1,),
     "dual_cross_attention": (False,),
     "encoder_hid_dim": (None,),
     "encoder_hid_dim_type": (None,),
+    "flip_sin_to_cos": (True,),
+    "freq_shift": (0,),
     "mid_block_only_cross_attention": (None, False),
     "mid_block_scale_factor": (1,),
     "mid_block_type": ("UNetMidBlock2DCrossAttn",),
@@ -52,6 +55,7 @@ VAE: Mapping[str, tuple[Any, ...]] = {
     "use_post_quant_conv": (True,),
     "use_quant_conv": (True,),
 }
+MOST = 256  # layers, heads or groups; what is built grows with them, before a weight is looked at
 BLOCKS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "unet": {"down": ("CrossAttnDownBlock2D", "DownBlock2D"), "up": ("CrossAttnUpBlock2D", "UpBlock2D")},
     "vae": {"down": ("DownEncoderBlock2D",), "up": ("UpDecoderBlock2D",)},
@@ -62,7 +66,7 @@ def check_unet(where: str, config: Mapping[str, Any]) -> None:
     """Raise `CheckpointError` for a UNet that is not Stable Diffusion's, and say whose it may be."""
     kind = config.get("_class_name", "UNet2DConditionModel")
     if kind != "UNet2DConditionModel":
-        raise _fault(f"{where}: _class_name", kind, "UNet2DConditionModel")
+        raise _fault(f"{where}: _class_name", printable(repr(kind), 60), "UNet2DConditionModel")
     if config.get("addition_embed_type") == "text_time":
         raise _fault(f"{where}: addition_embed_type", "'text_time': Stable Diffusion XL", "none")
     inputs = config.get("in_channels", 4)
@@ -70,15 +74,19 @@ def check_unet(where: str, config: Mapping[str, Any]) -> None:
         raise _fault(f"{where}: in_channels", "9: an inpainting model", "4")
     _check(where, config, UNET)
     _check_blocks(where, config, "unet")
+    _check_sizes(
+        where, config, ("attention_head_dim", "layers_per_block", "norm_num_groups", "transformer_layers_per_block")
+    )
 
 
 def check_vae(where: str, config: Mapping[str, Any]) -> None:
     """Raise `CheckpointError` for anything but an AutoencoderKL as Stable Diffusion 1 and 2 have it."""
     kind = config.get("_class_name", "AutoencoderKL")
     if kind != "AutoencoderKL":
-        raise _fault(f"{where}: _class_name", kind, "AutoencoderKL")
+        raise _fault(f"{where}: _class_name", printable(repr(kind), 60), "AutoencoderKL")
     _check(where, config, VAE)
     _check_blocks(where, config, "vae")
+    _check_sizes(where, config, ("layers_per_block", "norm_num_groups"))
 
 
 def constructor_settings(where: str, config: Mapping[str, Any], make: Callable[..., Any]) -> dict[str, Any]:
@@ -109,6 +117,18 @@ def _check(where: str, config: Mapping[str, Any], allowed: Mapping[str, tuple[An
         if key in config and config[key] not in values:
             found = printable(repr(config[key]), 60)
             raise _fault(f"{where}: {key}", found, " or ".join(repr(value) for value in values))
+
+
+def _check_sizes(where: str, config: Mapping[str, Any], keys: tuple[str, ...]) -> None:
+    """Numbers, or lists of them, that a constructor would take whatever they are; and epsilons."""
+    for key in keys:
+        value = config.get(key, 1)
+        for one in value if isinstance(value, list) else [value]:
+            if not isinstance(one, int) or isinstance(one, bool) or not 1 <= one <= MOST:
+                raise _fault(f"{where}: {key}", printable(repr(value), 60), f"whole numbers from 1 to {MOST}")
+    epsilon = config.get("norm_eps", 1e-5)
+    if not isinstance(epsilon, float) or not 0 < epsilon < 1:
+        raise _fault(f"{where}: norm_eps", printable(repr(epsilon), 60), "a number between 0 and 1")
 
 
 def _check_blocks(where: str, config: Mapping[str, Any], network: str) -> None:

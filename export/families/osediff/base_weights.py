@@ -31,6 +31,9 @@ OLD_NAME = re.compile(r"(.*\.attentions\.\d+\.)(query|key|value|proj_attn)(\.(?:
 BUILD_ERRORS = (TypeError, ValueError, RuntimeError, LookupError, ZeroDivisionError, NotImplementedError)
 
 
+MAX_SMALL = 8 << 20  # bytes of a config, or of a tokenizer's file
+
+
 @dataclass(slots=True)
 class Part:
     """What a sub-folder holds. `tensors` is emptied by `filled`: gigabytes must not be held twice."""
@@ -80,6 +83,13 @@ def read_part(base: Path, name: str, notes: list[str]) -> Part:
 def source_file(file: Path, name: str) -> SourceFile:
     """Digest and size of a small file that was read. Raises `CheckpointError` where it cannot be read."""
     try:
+        if not file.is_file() or file.stat().st_size > MAX_SMALL:  # reading a pipe or a device may never end
+            raise CheckpointError(
+                str(file),
+                found=f"{file.stat().st_size} bytes" if file.is_file() else "no regular file",
+                expected=f"a file of at most {MAX_SMALL} bytes",
+                mend=NEED_BASE,
+            )
         data = file.read_bytes()
     except OSError as error:
         raise CheckpointError(

@@ -20,7 +20,9 @@ __all__ = ["ClipText", "TextShape", "clip_names", "text_shape"]
 ABSENT = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, "max_position_embeddings": 77}
 PREFIX = "text_model."
 
-MASKED = -1e4  # added to a score that must not count: exp of it is 0 in float32, as of -inf, and half precision holds it
+MASKED = (
+    -1e4
+)  # added to a score that must not count: exp of it is 0 in float32, as of -inf, and half precision holds it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from lqhq.export.config_file import read_json_object
 from lqhq.export.foreign_text import printable
+from lqhq.runtime.clip_reading import READING
 from lqhq.runtime.errors import BundleError, CheckpointError
 from lqhq.runtime.strict_json import plain_json
 
@@ -33,28 +34,7 @@ SPECIAL = {
 }
 MORE = ("additional_special_tokens", "extra_special_tokens")
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
-# The pattern of CLIP's paper code: endings, words, single digits, runs of anything else but spaces.
-PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 END_OF_WORD = "</w>"
-# How a text is cut into pieces, which the merges then are made in.
-READING: Mapping[str, Any] = {
-    "normalizer": {
-        "type": "Sequence",
-        "normalizers": [
-            {"type": "NFC"},
-            {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
-            {"type": "Lowercase"},
-        ],
-    },
-    "pre_tokenizer": {
-        "type": "Sequence",
-        "pretokenizers": [
-            {"type": "Split", "pattern": {"Regex": PIECES}, "behavior": "Removed", "invert": True},
-            {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
-        ],
-    },
-    "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
-}
 
 
 class TokenizerFile(NamedTuple):
