@@ -63,7 +63,7 @@ def test_stages_have_their_share_of_time_and_of_work() -> None:
 
 def test_a_stage_that_differs_ends_the_run() -> None:
     """The planted fault: 0.2 % of the largest value."""
-    with pytest.raises(SystemExit, match="encode: lqhq is 0.002"):
+    with pytest.raises(SystemExit, match=r"encode: lqhq is 0\.002"):
         osediff_full.stage_rows({"encode": _race(wrong=4e-3)}, {"encode": 1})
 
 
@@ -108,6 +108,7 @@ def test_an_engine_that_was_not_built_says_why() -> None:
     assert "failed: exit code 1: no / more" in row
 
 
+@pytest.mark.slow
 def test_multiplications_are_counted() -> None:
     """Twice the side: four times the products of the convolutions, sixteen times those of the VAE's attention."""
     small, large = stage_macs(TINY, 8), stage_macs(TINY, 16)

@@ -25,6 +25,7 @@ OWN = Profile(batch=Range(1, 1, 2), height=SIDES, width=SIDES)
 class Session:
     def __init__(self, engine: str, graph: Any, setup: Setup) -> None:
         self.engine, self.graph, self.setup, self.closed = engine, graph, setup, False
+        self.largest, self.profiles = None, ()
 
     def __enter__(self) -> Session:
         return self

@@ -14,7 +14,7 @@ from lqhq.runtime import latent_plan
 from lqhq.runtime.bundle import open_bundle
 from lqhq.runtime.colour import fix_colour
 from lqhq.runtime.driver import drive
-from lqhq.runtime.errors import CancelledError, EngineError, OptionError
+from lqhq.runtime.errors import CancelledError, OptionError
 from lqhq.runtime.geometry import Box, Size
 from lqhq.runtime.job import Job
 from lqhq.runtime.latent_job import LatentRun, Told
@@ -150,7 +150,7 @@ def test_a_scratch_folder_that_is_not_there_is_told(latent_bundle: Build, forms:
     forms("scratch")
     with (
         opened(latent_bundle()) as restorer,
-        pytest.raises(EngineError, match=r"scratch file: .*Name another scratch folder"),
+        pytest.raises(OptionError, match=r"scratch: found 'absent/folder', which is not there"),
     ):
         restorer.restore(photo(), scratch=Path("absent/folder"))
 

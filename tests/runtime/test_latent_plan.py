@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from lqhq.runtime import latent_plan as subject
 from lqhq.runtime.bundle import open_bundle, read_manifest
-from lqhq.runtime.engine_spec import Profile
+from lqhq.runtime.engine_spec import Profile, Range
 from lqhq.runtime.errors import LimitError, OptionError
 from lqhq.runtime.geometry import Size
 from lqhq.runtime.latent_plan import LatentRequest, choose_latents
@@ -63,6 +63,16 @@ def test_what_has_no_more_than_a_tiles_area_is_not_tiled(manifest: Manifest, siz
     found = choose_latents(request(manifest, *size))
     assert tiles(found) == (Size(*size), 1, 0)
     assert found.reason == "the whole image: no more than a tile's area"
+
+
+def test_a_shape_that_the_engine_does_not_take_is_tiled_whatever_its_area(manifest: Manifest) -> None:
+    """Planted: without the engine's shapes the whole image is one tile."""
+    sides, one = Range(1, 96, 96), Range(1, 1, 4)
+    profiles = {"denoise": (Profile(batch=one, height=sides, width=sides),)}
+    found = choose_latents(request(manifest, 48, 144, profiles=profiles))
+    assert len(found.plan) > 1
+    assert max(found.plan.tile) <= 96
+    assert len(choose_latents(request(manifest, 48, 144)).plan) == 1
 
 
 @pytest.mark.parametrize("size", [(97, 97), (20, 600), (600, 20), (33, 300), (1, 9217), (128, 4000)])

@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from lqhq.runtime import prompt as module
+from lqhq.runtime.clip_reading import READING
 from lqhq.runtime.errors import BundleError, EngineError, OptionError
 from lqhq.runtime.latent_spec import Prompt
 from lqhq.runtime.prompt import MAX_CHARACTERS, PromptTokenizer, prompt_text
@@ -52,6 +54,14 @@ def document(**changes: Any) -> dict[str, Any]:
 
 def prompt(template: str = "{tags}, {words},", length: int = LENGTH) -> Prompt:
     return Prompt(tokenizer="assets/tokenizer.json", length=length, template=template, empty=(1, 2) * (length // 2))
+
+
+@pytest.fixture(autouse=True)
+def any_reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokenizers of whole words are short to write; the one form that is allowed has a test of its own."""
+    if not request.node.name.startswith("test_only_clips_reading"):
+        monkeypatch.setattr(module, "READING", {})
+        monkeypatch.setattr(module, "KINDS", {})
 
 
 @pytest.fixture
@@ -198,3 +208,29 @@ def test_without_the_library(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_importing_needs_no_library() -> None:
     code = "import sys; import lqhq.runtime.prompt; assert 'tokenizers' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def bomb(count: int) -> dict[str, Any]:
+    """Each replacement doubles a text."""
+    double = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
+    return {"type": "Sequence", "normalizers": [double] * count}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {**READING},
+        {**READING, "normalizer": bomb(30)},
+        {**READING, "model": {"type": "BPE"}, "post_processor": None},
+    ],
+)
+def test_only_clips_reading_is_opened(path: Path, changes: dict[str, Any]) -> None:
+    """A file may say any number of replacements: it is refused before the library sees it."""
+    path.write_text(json.dumps(document(**changes)))
+    with pytest.raises(BundleError, match="another way of reading a text"):
+        PromptTokenizer.open(path, prompt())
+    for text in ("[", "[]", "[" * 100_000):
+        path.write_text(text)
+        with pytest.raises(BundleError):
+            PromptTokenizer.open(path, prompt())

@@ -19,6 +19,7 @@ NAMES = ("encode", "denoise", "decode", "encode/00", "decode/00", "decode/01")
 class Session:
     def __init__(self, name: str, log: list[str]) -> None:
         self.name, self.log = name, log
+        self.largest, self.profiles = (96, ("shapes",)) if name == "denoise" else (None, ())
         log.append(f"+{name}")
 
     def close(self) -> None:
@@ -154,3 +155,13 @@ def test_a_small_budget_holds_one_engine_at_a_time(
         monkeypatch.setattr(SessionPool, "_close", lambda pool, names: None)  # the planted fault
         restorer.restore(image, memory=1 << 40)
         assert most_open(restorer, image, monkeypatch, least) == 3
+
+
+def test_the_shapes_of_engines_are_remembered_when_they_are_closed(pool: Any) -> None:
+    """Tiles of the next image are chosen by them. Planted: what is open now says nothing of them."""
+    sessions, _ = pool
+    sessions.alone = True
+    for name in ("encode", "denoise", "decode"):
+        sessions[name]
+    assert list(sessions.opened) == ["decode"]
+    assert sessions.profiles == {"denoise": ("shapes",)}

@@ -28,6 +28,7 @@ UNET_LISTS = {
 }
 VAE_LISTS = {"vae_lora_encoder_modules": "default_encoder"}
 CONV_IN = ("conv_in.base_layer.weight", "conv_in.base_layer.bias")
+MOST_GROWTH = 4  # half precision doubles; the rest is for what a small file has around its tensors
 HIGHEST_RANK = 4096
 
 
@@ -59,6 +60,7 @@ def load_adapter(file: Path) -> Adapter:
     """
     data, source = read_adapter_file(file)
     where = str(file)
+    _refuse_shared(where, data, source.bytes)
     rank_unet, rank_vae = (_rank(where, data, key) for key in ("rank_unet", "rank_vae"))
     unet, vae = (_tensors(where, data, key) for key in ("state_dict_unet", "state_dict_vae"))
     absent = [name for name in CONV_IN if name not in unet]
@@ -81,6 +83,14 @@ def _rank(where: str, data: Mapping[str, Any], key: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= HIGHEST_RANK:
         raise _fault(f"{where}: {key}", printable(repr(value), 60), f"a whole number from 1 to {HIGHEST_RANK}")
     return value
+
+
+def _refuse_shared(where: str, data: Mapping[str, Any], size: int) -> None:
+    """Tensors that lie on one another in the file would come apart as float32, and take any amount of memory."""
+    states = [data[key] for key in ("state_dict_unet", "state_dict_vae") if isinstance(data[key], Mapping)]
+    wide = sum(4 * one.numel() for state in states for one in state.values() if isinstance(one, Tensor))
+    if wide > MOST_GROWTH * size:
+        raise _fault(where, f"{wide} bytes of float32 in a file of {size}", "tensors that have room of their own")
 
 
 def _tensors(where: str, data: Mapping[str, Any], key: str) -> dict[str, Tensor]:

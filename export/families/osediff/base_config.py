@@ -9,7 +9,7 @@ from typing import Any
 from lqhq.export.foreign_text import printable
 from lqhq.runtime.errors import CheckpointError
 
-__all__ = ["NEED_BASE", "UNET", "VAE", "check_unet", "check_vae", "constructor_settings", "whole"]
+__all__ = ["MOST", "NEED_BASE", "UNET", "VAE", "check_unet", "check_vae", "constructor_settings", "whole"]
 
 NEED_BASE = (
     "Give the diffusers folder of Stable Diffusion 2.1 base (512 pixels), the model that OSEDiff was trained on."
@@ -104,11 +104,11 @@ def constructor_settings(where: str, config: Mapping[str, Any], make: Callable[.
     return {key: value for key, value in config.items() if key in known}
 
 
-def whole(where: str, config: Mapping[str, Any], key: str) -> int:
+def whole(where: str, config: Mapping[str, Any], key: str, *, most: int = 1 << 20) -> int:
     """A positive whole number of a config. Raises `CheckpointError`."""
     value = config.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise _fault(f"{where}: {key}", printable(repr(value), 60), "a positive whole number")
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise _fault(f"{where}: {key}", printable(repr(value), 60), f"a whole number from 1 to {most}")
     return value
 
 

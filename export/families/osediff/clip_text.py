@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lqhq.export.families.osediff.base_config import NEED_BASE, whole
+from lqhq.export.families.osediff.base_config import MOST, NEED_BASE, whole
 from lqhq.export.foreign_text import printable
 from lqhq.runtime.errors import CheckpointError
 
@@ -59,7 +59,7 @@ def text_shape(where: str, config: Mapping[str, Any]) -> TextShape:
         length=whole(where, full, "max_position_embeddings"),
         width=width,
         hidden=whole(where, full, "intermediate_size"),
-        layers=whole(where, full, "num_hidden_layers"),
+        layers=whole(where, full, "num_hidden_layers", most=MOST),
         heads=heads,
         eps=eps,
         quick=act == "quick_gelu",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -106,3 +107,22 @@ def test_something_else(tmp_path):
     torch.save([1, 2], tmp_path / "osediff.pkl")
     with pytest.raises(CheckpointError, match="a list"):
         load_adapter(tmp_path / "osediff.pkl")
+
+
+def test_tensors_that_share_memory_are_refused(tmp_path: Path, data: Path) -> None:
+    """A small file of one tensor under many names would fill the memory, one float32 copy for each."""
+    stored = torch.load(data / "osediff.pkl", weights_only=True)
+    one = torch.zeros(64, 4096, dtype=torch.float16)
+    stored["state_dict_unet"] |= {f"copy.{index}": one for index in range(50)}
+    torch.save(stored, tmp_path / "shared.pkl")
+    with pytest.raises(CheckpointError, match="room of their own"):
+        load_adapter(tmp_path / "shared.pkl")
+
+
+def test_tensors_without_memory_are_refused(tmp_path: Path, data: Path) -> None:
+    stored = torch.load(data / "osediff.pkl", weights_only=True)
+    name = next(iter(stored["state_dict_vae"]))
+    stored["state_dict_vae"][name] = torch.empty(stored["state_dict_vae"][name].shape, device="meta")
+    torch.save(stored, tmp_path / "meta.pkl")
+    with pytest.raises(CheckpointError, match="a dense tensor of floats"):
+        load_adapter(tmp_path / "meta.pkl")

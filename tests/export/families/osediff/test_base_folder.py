@@ -131,6 +131,16 @@ WRONG = {
     "other activation": ("unet/config.json", {"act_fn": "gelu"}, "act_fn"),
     "other widths": ("unet/config.json", {"block_out_channels": [16, 24, 32, 40]}, "wrong shape"),
     "no network": ("unet/config.json", {"norm_num_groups": 7}, "sizes that fit"),
+    "no groups": ("unet/config.json", {"norm_num_groups": -1}, "norm_num_groups"),
+    "odd heads of the unet": ("unet/config.json", {"attention_head_dim": [1, "x"]}, "attention_head_dim"),
+    "endless": ("unet/config.json", {"layers_per_block": 10**9}, "layers_per_block"),
+    "endless transformers": ("unet/config.json", {"transformer_layers_per_block": 10**9}, "transformer_layers"),
+    "endless vae": ("vae/config.json", {"layers_per_block": 10**9}, "layers_per_block"),
+    "endless text": ("text_encoder/config.json", {"num_hidden_layers": 10**9}, "num_hidden_layers"),
+    "another time": ("unet/config.json", {"freq_shift": "x"}, "freq_shift"),
+    "another padding": ("unet/config.json", {"downsample_padding": 0}, "downsample_padding"),
+    "another epsilon": ("unet/config.json", {"norm_eps": None}, "norm_eps"),
+    "terminal": ("unet/config.json", {"_class_name": "\x1b[31m" * 1000}, "_class_name: found '.{1,80}; expected"),
     "unknown key": ("unet/config.json", {"novelty": 1}, "novelty"),
     "other vae": ("vae/config.json", {"_class_name": "AutoencoderTiny"}, "AutoencoderTiny"),
     "shifted vae": ("vae/config.json", {"shift_factor": 0.1}, "shift_factor"),
@@ -152,6 +162,22 @@ def test_other_models(folder, name):
     edit(folder / file, **change)
     with pytest.raises(CheckpointError, match=word):
         load_base(folder)
+
+
+def test_what_is_no_small_file_is_not_read(folder):
+    """A device never ends; neither does a file of gigabytes under a small one's name."""
+    for name in ("scheduler/scheduler_config.json", "unet/config.json"):
+        kept = (folder / name).read_bytes()
+        (folder / name).unlink()
+        (folder / name).symlink_to("/dev/zero")
+        with pytest.raises(CheckpointError):
+            load_base(folder)
+        (folder / name).unlink()
+        with (folder / name).open("wb") as file:
+            file.truncate(9 << 20)
+        with pytest.raises(CheckpointError):
+            load_base(folder)
+        (folder / name).write_bytes(kept)
 
 
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder", "tokenizer", "scheduler"])
