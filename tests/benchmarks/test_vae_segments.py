@@ -37,7 +37,7 @@ def test_rows_tell_costs_with_opening_and_without() -> None:
     assert opening[2] == "0.10 [0.10, 0.10]"
 
 
-@pytest.mark.parametrize(("wrong", "said"), [(1e-4, "the whole graph"), (1e-5, "other strips")])
+@pytest.mark.parametrize(("wrong", "said"), [(1e-2, "the whole graph"), (1e-5, "other strips")])
 def test_strips_that_are_not_equal_end_the_run(wrong: float, said: str) -> None:
     """The planted fault: one value, above either bound of a largest value of 4."""
     with pytest.raises(SystemExit, match=said):
@@ -54,7 +54,12 @@ def test_one_that_failed_ends_the_run() -> None:
 @pytest.mark.parametrize(("seconds", "met"), [(2.2, True), (2.3, False)])
 def test_the_bar(seconds: float, met: bool) -> None:
     text = vae_segments.verdict("decode", _outcomes(strips=seconds))
-    assert text.endswith(": met." if met else ": not met.")
+    assert ("the bar is 1.1: met." in text) == met
+    assert text.endswith("1e-05: met.")
+
+
+def test_values_that_are_not_close_enough_are_told() -> None:
+    assert vae_segments.verdict("decode", _outcomes(wrong=5e-5)).endswith("the bar is 1e-05: not met.")
 
 
 @pytest.mark.parametrize("count", [1, 4, 8])
