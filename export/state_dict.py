@@ -13,7 +13,15 @@ from torch import Tensor, nn
 from lqhq.export.foreign_text import printable
 from lqhq.runtime.errors import CheckpointError
 
-__all__ = ["WRAPPERS", "fill", "rename", "rows", "select_prefix", "strip_wrappers"]
+__all__ = [
+    "WRAPPERS",
+    "fill",
+    "rename",
+    "require_match",
+    "rows",
+    "select_prefix",
+    "strip_wrappers",
+]
 
 # DataParallel and torch.compile put these before every name; no network that we load has a part called so.
 WRAPPERS = ("module.", "_orig_mod.")
@@ -91,8 +99,10 @@ def rows(where: str, tensors: Mapping[str, Tensor], name: str, dim: int = 0) -> 
 CONFIGURE = "Correct the config, or choose another --format."
 
 
-def fill(where: str, network: nn.Module, tensors: Mapping[str, Tensor], *, mend: str = CONFIGURE) -> None:
-    """Copy `tensors` into `network` as fp32 and set it to eval; names and shapes must match exactly.
+def require_match(
+    where: str, network: nn.Module, tensors: Mapping[str, Tensor], *, told: str, mend: str = CONFIGURE
+) -> None:
+    """Names and shapes of `tensors` are those of `network`, which may be on the meta device; `told` says by what.
 
     Raises `CheckpointError` that lists the first missing, unexpected and wrong-shaped names, and those that hold
     whole numbers or booleans where the network has floats.
@@ -115,9 +125,17 @@ def fill(where: str, network: nn.Module, tensors: Mapping[str, Tensor], *, mend:
         raise CheckpointError(
             where,
             found="; ".join(f"{len(names)} {kind}: {shown(names)}" for kind, names in kinds.items() if names),
-            expected=f"the {len(own)} tensors of {type(network).__name__} as configured",
+            expected=f"the {len(own)} tensors {told}",
             mend=mend,
         )
+
+
+def fill(where: str, network: nn.Module, tensors: Mapping[str, Tensor], *, mend: str = CONFIGURE) -> None:
+    """Copy `tensors` into `network` as fp32 and set it to eval; names and shapes must match exactly.
+
+    Raises `CheckpointError` as `require_match` does.
+    """
+    require_match(where, network, tensors, told=f"of {type(network).__name__} as configured", mend=mend)
     with torch.no_grad():
         network.load_state_dict(dict(tensors), strict=True)
     network.float().eval().requires_grad_(False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import get_args
+from typing import cast, get_args
 
 from lqhq.runtime.bundle import Bundle
 from lqhq.runtime.engine_spec import Flavour, Profile, Range
@@ -13,6 +13,7 @@ from lqhq.runtime.engines import open_session
 from lqhq.runtime.engines.setup import Setup
 from lqhq.runtime.manifest import Manifest, Role
 from lqhq.runtime.profiles import default_profiles, in_latents, takes_image
+from lqhq.runtime.segments import segment_role
 from lqhq.runtime.session import Session
 from lqhq.runtime.session_pool import SessionPool
 
@@ -40,16 +41,20 @@ def open_sessions(
             opening.pop_all()
         return sessions
 
+    segments = {
+        segment_role(role, index): (role, index)
+        for role, parts in manifest.segments.items()
+        for index in range(len(parts))
+    }
+
     def named(name: str) -> Session:
-        role, _, index = name.partition("/")
-        if not index:
-            return opened(role)  # type: ignore[arg-type]
+        if name not in segments:
+            return opened(cast(Role, name))
         # Strips are of any height, so no engine that was built for shapes runs them.
         device = setup.device or ("auto" if engine in get_args(Flavour) else None)
         own = replace(setup, profiles=(), keep=frozenset(), device=device)
-        return open_session("onnx", bundle.segment(role, int(index)), own)  # type: ignore[arg-type]
+        return open_session("onnx", bundle.segment(*segments[name]), own)
 
-    segments = (f"{role}/{index:02d}" for role, parts in manifest.segments.items() for index in range(len(parts)))
     pool = SessionPool((*manifest.graphs, *segments), named, thrifty=thrifty)
     # One is opened at once, so that a missing engine or device is told before the first image; all of those that were
     # built for shapes are, since tiles are chosen by them.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lqhq.runtime.canvas import Canvas
 from lqhq.runtime.geometry import Box
-from lqhq.runtime.job import Call, Stages
+from lqhq.runtime.job import NO_PIXELS, Call, Stages
 from lqhq.runtime.noise import NoiseField
 from lqhq.runtime.prepare import PreparedImage
 from lqhq.runtime.session import Feed, Fetch, fetched
@@ -26,7 +26,6 @@ from lqhq.runtime.tiles import TilePlan
 __all__ = ["guided"]
 
 Array = NDArray[np.float32]
-NO_PIXELS = Box(0, 0, 0, 0)  # what `encode` sees of the canvas
 
 
 def guided(

@@ -16,7 +16,10 @@ from lqhq.runtime.geometry import Box
 from lqhq.runtime.session import Feed, Fetch
 from lqhq.runtime.sink import ImageSink
 
-__all__ = ["Call", "Job", "Stages", "Work"]
+__all__ = ["NO_PIXELS", "Call", "Job", "Stages", "Work"]
+
+
+NO_PIXELS = Box(0, 0, 0, 0)  # what a call sees of the canvas that is not about a part of it
 
 
 class Call(NamedTuple):

@@ -7,26 +7,19 @@ its condition, made once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lqhq.runtime.geometry import Box, Size
-from lqhq.runtime.job import Call, Stages
+from lqhq.runtime.job import NO_PIXELS, Call, Stages
 from lqhq.runtime.session import Feed, Fetch, fetched
 
-__all__ = ["Chain", "Later", "Reader", "decoding", "encoding", "tagging", "worded"]
+__all__ = ["Chain", "Later", "decoding", "encoding", "tagging", "worded"]
 
 Array = NDArray[np.float32]
 Ids = NDArray[np.int64]
-NO_PIXELS = Box(0, 0, 0, 0)  # what a call sees of the canvas that is not about a part of it
-
-
-class Reader(Protocol):
-    """Part `box` of an image, `[C, h, w]` float32 in the network's range."""
-
-    def __call__(self, box: Box) -> Array: ...
 
 
 class Chain:
@@ -111,9 +104,17 @@ def worded(ids: Callable[[], Ids], take: Callable[[Array], None]) -> Stages:
 
 
 def encoding(
-    read: Reader, noise: Callable[[Box], Array], canvas: Size, *, factor: int, take: Callable[[Array], None]
+    read: Callable[[Box], Array],
+    noise: Callable[[Box], Array],
+    canvas: Size,
+    *,
+    factor: int,
+    take: Callable[[Array], None],
 ) -> Stages:
-    """`encode` on the whole image; `canvas` is the latent one. `take` gets the state `[C, H, W]`."""
+    """`encode` on the whole image: `read` gives a box of it, `[3, h, w]` float32 in the network's range.
+
+    `canvas` is the latent one, of which `noise` gives a box. `take` gets the state `[C, H, W]`.
+    """
     whole = Box(0, 0, *canvas)
 
     def make() -> Feed:

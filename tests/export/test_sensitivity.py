@@ -71,10 +71,9 @@ class Quotient(torch.nn.Module):
         return x + (x * self.weights[0] - x * self.weights[1]) / self.divisor
 
 
-@pytest.mark.parametrize(("divisor", "least", "most"), [(1.0, 2e-5, 2e-5), (1e-2, 2e-5, 1e-3), (1e-6, 4e-3, 4e-3)])
-def test_one_call_of_a_network_that_enlarges_rounding_gets_more(divisor, least, most):
-    module, vector = Quotient(divisor), Tensor(dtype="float32", shape=("N", 4))
-    graph = RoleGraph(
+def graph_of(module: torch.nn.Module) -> RoleGraph:
+    vector = Tensor(dtype="float32", shape=("N", 4))
+    return RoleGraph(
         role="encode",
         module=module,
         plain=module,
@@ -82,6 +81,12 @@ def test_one_call_of_a_network_that_enlarges_rounding_gets_more(divisor, least, 
         outputs={"cond": vector},
         examples=lambda draw, n, height, width: {},
     )
+
+
+@pytest.mark.parametrize(("divisor", "least", "most"), [(1.0, 2e-5, 2e-5), (1e-2, 2e-5, 1e-3), (1e-6, 4e-3, 4e-3)])
+def test_one_call_of_a_network_that_enlarges_rounding_gets_more(divisor, least, most):
+    module = Quotient(divisor)
+    graph = graph_of(module)
     feed = {"pooled": np.ones((1, 4), np.float32)}
     before = module.weights.detach().clone()
     bound = forward_bound(graph, feed)
@@ -129,18 +134,6 @@ class Whole(torch.nn.Module):
     def forward(self, x: Torch) -> Torch:
         self.look()
         return self.second(self.second(self.first(x))) + self.own.sum()
-
-
-def graph_of(module: torch.nn.Module) -> RoleGraph:
-    vector = Tensor(dtype="float32", shape=("N", 4))
-    return RoleGraph(
-        role="encode",
-        module=module,
-        plain=module,
-        inputs={"pooled": vector},
-        outputs={"cond": vector},
-        examples=lambda draw, n, height, width: {},
-    )
 
 
 def is_as_it_was(module: Whole, places: dict[str, int]) -> bool:

@@ -17,7 +17,7 @@ from lqhq.export.checkpoint import open_checkpoint
 from lqhq.export.config_file import read_json_object
 from lqhq.export.families.osediff.base_config import NEED_BASE
 from lqhq.export.foreign_text import printable
-from lqhq.export.state_dict import rename, shown
+from lqhq.export.state_dict import rename, require_match
 from lqhq.runtime.errors import CheckpointError
 from lqhq.runtime.manifest import SourceFile
 
@@ -131,25 +131,12 @@ def filled(where: str, network: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Move `tensors` into a network that was `built`, as float32 (exact for half precision), in eval mode.
 
     Names and shapes must match exactly. `tensors` is empty afterwards, and nothing hangs on the file any more.
-    Raises `CheckpointError` that lists the first missing, unexpected and wrong-shaped names.
+    Raises `CheckpointError` as `require_match` does.
     """
-    own = {name: tensor.shape for name, tensor in network.state_dict().items()}
-    missing = [name for name in own if name not in tensors]
-    unexpected = [name for name in tensors if name not in own]
-    wrong = [
-        f"{name} {list(tensors[name].shape)} instead of {list(shape)}"
-        for name, shape in own.items()
-        if name in tensors and tensors[name].shape != shape
-    ]
-    whole = [f"{name} {tensor.dtype}" for name, tensor in tensors.items() if not tensor.is_floating_point()]
-    kinds = {"missing": missing, "unexpected": unexpected, "wrong shape": wrong, "not floating": whole}
-    if any(kinds.values()):
-        raise CheckpointError(
-            where,
-            found="; ".join(f"{len(names)} {kind}: {shown(names)}" for kind, names in kinds.items() if names),
-            expected=f"the {len(own)} tensors that config.json tells of",
-            mend="Take config.json and weights from one model. " + NEED_BASE,
-        )
+    mend = f"Take config.json and weights from one model. {NEED_BASE}"
+    require_match(where, network, tensors, told="that config.json tells of", mend=mend)
     # Copies: a view of the file would keep all of it in memory. One by one, so that what was read goes as they come.
-    network.load_state_dict({name: tensors.pop(name).to(torch.float32, copy=True) for name in own}, assign=True)
+    network.load_state_dict(
+        {name: tensors.pop(name).to(torch.float32, copy=True) for name in network.state_dict()}, assign=True
+    )
     network.eval().requires_grad_(False)
