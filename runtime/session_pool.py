@@ -38,7 +38,11 @@ class SessionPool(Mapping[str, Session]):
         if name not in self._names:
             raise KeyError(name)
         # Also where it is open: an earlier job may have left others so.
-        self._close([one for one in self._opened if one != name and (self._alone or _both_segments(one, name))])
+        others = [one for one in self._opened if one != name and (self._alone or _both_segments(one, name))]
+        self._close(others)
+        # Between stages, not between a stage's segments: the next one takes the same memory again at once.
+        if any(_role(one) != _role(name) for one in others):
+            give_back()
         if name not in self._opened:
             self._opened[name] = self._open_one(name)
             if self._opened[name].largest is not None:
@@ -64,12 +68,15 @@ class SessionPool(Mapping[str, Session]):
     def close(self) -> None:
         """Close all; they are opened again where they are taken again."""
         self._close(list(self._opened))
+        give_back()
 
     def _close(self, names: list[str]) -> None:
         for name in names:
             self._opened.pop(name).close()
-        if names:
-            give_back()
+
+
+def _role(name: str) -> str:
+    return name.partition("/")[0]
 
 
 def _both_segments(one: str, other: str) -> bool:
