@@ -10,31 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from lqhq.export.default_photos import extreme_images
-from lqhq.export.family import Arrays, Recipe, RoleGraph
-from lqhq.export.goldens import synthetic_mask
+from lqhq.export.family import Recipe, RoleGraph
 from lqhq.export.half import DTYPES, halved
 from lqhq.export.half_arithmetic import HalfArithmetic
 from lqhq.export.half_settings import IslandPlan
-from lqhq.export.reference import image_noise, reference_image
+from lqhq.export.judged_images import Exact, JudgedImages, judged_images
 from lqhq.export.torch_session import TorchSession
-from lqhq.export.validate import SEED, WHOLE, Photo, check_photos
-from lqhq.export.validate_half import (
-    EXTREME,
-    EXTREME_DB,
-    MOST_DB,
-    PHOTO_SIDE,
-    default_images,
-    fair_photos,
-    largest_allowed,
-)
+from lqhq.export.validate import SEED, WHOLE
+from lqhq.export.validate_half import EXTREME_DB, MOST_DB, largest_allowed
 from lqhq.runtime.bundle import Bundle
 from lqhq.runtime.errors import CheckpointError, EngineError
 from lqhq.runtime.manifest import Role
@@ -107,7 +96,7 @@ def bisect_precision(
     bundle: Bundle,
     precision: Precision,
     *,
-    photos: Mapping[str, Photo] | None = None,
+    images: JudgedImages | None = None,
     least_psnr: float | None = None,
     given: Mapping[Role, Sequence[str]] | None = None,
     say: Callable[[str], None] = lambda line: None,
@@ -118,15 +107,15 @@ def bisect_precision(
     are tried first. `bundle` holds the recipe's float32 graphs. Raises `CheckpointError` where no set does.
     """
     least = LEAST_PSNR[precision] if least_psnr is None else least_psnr
-    check_photos(photos or {}, bundle.manifest)
-    shown = photos or default_images(recipe)
+    images = images or judged_images(recipe, bundle.manifest)
     fixed = {graph.role: tuple((given or {}).get(graph.role, ())) for graph in recipe.graphs}
-    check = _Trial(recipe, bundle, precision, shown, PHOTO_SIDE)
+    check = _Trial(recipe, bundle, precision, images)
     reached, reason = check.judge(fixed, least + MARGIN_DB)
     if not reason:
         return _plan(precision, fixed, reached)
     say(f"{precision}: {reached:.1f} dB, {reason}; looking for what must stay in float32")
-    search = _Trial(recipe, bundle, precision, shown, SEARCH_SIDE)
+    photos = {one.name: one.photo for one in images.photos}
+    search = _Trial(recipe, bundle, precision, judged_images(recipe, bundle.manifest, photos, side=SEARCH_SIDE))
     share = 10 * np.log10(len(recipe.graphs))  # the errors of roles add up
     wanted = least + SEARCH_MARGIN_DB
     for asked in (wanted + share + STRICTER_DB * step for step in range(ROUNDS)):
@@ -201,35 +190,11 @@ def _outermost(paths: Collection[str]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    """An image with what float32 makes of it, and how much less may be asked of it."""
-
-    photo: Photo
-    wanted: NDArray[np.uint8]
-    noise: Arrays
-    slack: float
-
-
 class _Trial:
-    """Images of one size, and how near a set of islands comes on them."""
+    """Images, and how near a set of islands comes on them."""
 
-    def __init__(
-        self, recipe: Recipe, bundle: Bundle, precision: Precision, photos: Mapping[str, Photo], side: int
-    ) -> None:
-        self._recipe, self._bundle, self._precision = recipe, bundle, precision
-        height, width = (-(-(recipe.tiles.smallest + extra) // recipe.factor) for extra in EXTREME)
-        mask = synthetic_mask(height, width) if recipe.masked else None
-        self._samples = [self._sample(photo, 0.0) for photo in fair_photos(recipe, photos, side).values()]
-        self._samples += [
-            self._sample(Photo(image, mask), EXTREME_DB) for image in extreme_images(height, width).values()
-        ]
-
-    def _sample(self, photo: Photo, slack: float) -> _Sample:
-        schedule = self._recipe.default_schedule
-        noise = image_noise(self._recipe, schedule, photo.image, SEED)
-        wanted = reference_image(self._recipe, photo.image, mask=photo.mask, schedule=schedule, noise=noise).levels
-        return _Sample(photo, wanted, noise, slack)
+    def __init__(self, recipe: Recipe, bundle: Bundle, precision: Precision, images: JudgedImages) -> None:
+        self._recipe, self._bundle, self._precision, self._images = recipe, bundle, precision, images
 
     def judge(self, islands: Mapping[Role, Sequence[str]], least: float) -> tuple[float, str]:
         """The worst PSNR in dB, and why that will not do, "" where it will. Roles without `islands` are in float32."""
@@ -247,9 +212,10 @@ class _Trial:
                 for graph in self._recipe.graphs
             }
             worst = np.inf
-            for sample in self._samples:
+            slack = {0.0: self._images.photos, EXTREME_DB: self._images.extremes}
+            for spare, exact in ((spare, one) for spare, images in slack.items() for one in images):
                 try:
-                    worst = min(worst, self._distance(Restorer(self._bundle.bare(), sessions), sample))
+                    worst = min(worst, spare + self._distance(Restorer(self._bundle.bare(), sessions), exact))
                 except EngineError as error:  # NaN in the image
                     worst, reason = -np.inf, error.found
                 except RuntimeError as error:  # PyTorch's, where an island leaves types mixed
@@ -269,14 +235,8 @@ class _Trial:
                     return f"{value:.3g} in {role} {path} {operator}, more than {allowed:.3g}"
         return ""
 
-    def _distance(self, restorer: Restorer, sample: _Sample) -> float:
-        found = restorer.restore(
-            sample.photo.image,
-            mask=sample.photo.mask,
-            schedule=self._recipe.default_schedule,
-            noise=sample.noise or None,
-            tile=WHOLE,
-            overlap=0,
-        )
-        psnr = measure(found, sample.wanted, peak=255).psnr
-        return np.inf if psnr is None else psnr + sample.slack
+    def _distance(self, restorer: Restorer, exact: Exact) -> float:
+        photo = exact.photo
+        told: dict[str, Any] = {"mask": photo.mask, "schedule": exact.schedule, "noise": exact.noise or None}
+        psnr = measure(restorer.restore(photo.image, **told, tile=WHOLE, overlap=0), exact.levels, peak=255).psnr
+        return np.inf if psnr is None else psnr

@@ -20,6 +20,7 @@ from lqhq.export.goldens import write_goldens
 from lqhq.export.half import at_precision, declared_islands
 from lqhq.export.half_settings import HalfSettings
 from lqhq.export.heavy import give_back
+from lqhq.export.judged_images import JudgedImages, judged_images
 from lqhq.export.load import Model, load_model
 from lqhq.export.memory import measure_memory
 from lqhq.export.settings import Settings
@@ -95,10 +96,12 @@ def export_bundle(
         say(report.table())
         _require(report, target)
         parity = [*report.records()]
+        images: JudgedImages | None = None
         for precision in PRECISIONS:
             if precision == "fp32" or precision not in precisions:
                 continue
-            islands = _planned(model.recipe, opened, precision, half, say)
+            images = images or judged_images(model.recipe, manifest, half.photos)
+            islands = _planned(model.recipe, opened, precision, half, images, say)
             for graph in model.recipe.graphs:
                 exact = graphs[graph.role]["fp32"]
                 graphs[graph.role][precision] = make(
@@ -109,7 +112,7 @@ def export_bundle(
             opened = open_bundle(folder, verified=None)
             say(f"comparing {precision} with PyTorch in float32 and in {precision}")
             checked = validate_half(
-                model.recipe, opened, precision, islands=islands, photos=half.photos, least_psnr=half.least_psnr
+                model.recipe, opened, precision, islands=islands, images=images, least_psnr=half.least_psnr
             )
             say(checked.report.table())
             _require(checked.report, target)
@@ -123,14 +126,19 @@ def export_bundle(
 
 
 def _planned(
-    recipe: Recipe, bundle: Bundle, precision: Precision, half: HalfSettings, say: Callable[[str], None]
+    recipe: Recipe,
+    bundle: Bundle,
+    precision: Precision,
+    half: HalfSettings,
+    images: JudgedImages,
+    say: Callable[[str], None],
 ) -> Mapping[Role, Collection[str]]:
     """The islands of a given plan, or those declared and what else is needed."""
     plan = half.plans.get(precision)
     if plan is None:
         declared = {graph.role: declared_islands(graph.half_form(), graph.islands) for graph in recipe.graphs}
         plan = bisect_precision(
-            recipe, bundle, precision, photos=half.photos, least_psnr=half.least_psnr, given=declared, say=say
+            recipe, bundle, precision, images=images, least_psnr=half.least_psnr, given=declared, say=say
         )
     return plan.islands
 

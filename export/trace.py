@@ -18,6 +18,7 @@ import torch
 from lqhq.export.census import census
 from lqhq.export.emulated import emulated_session
 from lqhq.export.family import Arrays, RoleGraph
+from lqhq.export.group_norm import write_out_group_norms
 from lqhq.export.half import HalfModule
 from lqhq.export.half_arithmetic import HalfArithmetic
 from lqhq.export.heavy import give_back
@@ -60,6 +61,8 @@ def trace(
     written graph is malformed or does not give the plain network's values at other sizes than the traced one.
     """
     model = _exported(graph, OPSETS[precision])
+    if precision == "fp32":
+        write_out_group_norms(model)  # a half graph keeps the operator: engines of half precision fuse it
     _clean(model, graph)
     weights = sum(tensor.numel() * tensor.element_size() for tensor in graph.module.state_dict().values())
     external = f"{file.name}.data" if weights > external_above else None

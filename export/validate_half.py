@@ -14,24 +14,23 @@ from typing import Any, cast
 
 import torch
 
-from lqhq.export.default_photos import default_photos, extreme_images
 from lqhq.export.emulated import emulated_session
 from lqhq.export.family import Arrays, Recipe, RoleGraph
 from lqhq.export.finite_session import FiniteSession
 from lqhq.export.goldens import SEED as GOLDEN_SEED
-from lqhq.export.goldens import role_cases, synthetic_image, synthetic_mask
+from lqhq.export.goldens import role_cases
 from lqhq.export.half import DTYPES, at_precision
 from lqhq.export.half_arithmetic import HalfArithmetic
 from lqhq.export.heavy import give_back, is_heavy
-from lqhq.export.reference import image_noise, reference_image, reference_outputs
-from lqhq.export.sensitivity import JITTER
+from lqhq.export.judged_images import Exact, JudgedImages, judged_images, odd_images
+from lqhq.export.reference import reference_outputs
 from lqhq.export.torch_session import TorchSession
-from lqhq.export.validate import SEED, WHOLE, Photo, centre, check_photos, planes, sizes
+from lqhq.export.validate import SEED, WHOLE, planes
 from lqhq.runtime.bundle import Bundle
 from lqhq.runtime.errors import EngineError
 from lqhq.runtime.machine import cpu_count
 from lqhq.runtime.manifest import Role
-from lqhq.runtime.parity import Case, Measure, Report, Tolerance, compare, measure
+from lqhq.runtime.parity import Case, Measure, Report, Tolerance, compare
 from lqhq.runtime.precision import EMULATED, HEADROOM_DB, LEAST_PSNR, Precision
 from lqhq.runtime.restorer import Restorer
 from lqhq.runtime.selfcheck import compare_outputs
@@ -39,21 +38,13 @@ from lqhq.runtime.session import Session
 from lqhq.runtime.session_pool import SessionPool
 
 __all__ = [
-    "EXTREME",
     "EXTREME_DB",
     "MOST_DB",
-    "PHOTO_SIDE",
     "HalfReport",
-    "default_images",
-    "fair_photos",
     "largest_allowed",
     "validate_half",
 ]
 
-PHOTO_SIDE = 256  # of a photo, in network pixels
-LEAST_SIDE = 32  # that a photo is cut to
-REPEATED_DB = 80.0  # two runs in float32 must come as near, or a photo tells nothing of half precision
-EXTREME = (24, 32)  # sides of extreme images, in network pixels beyond the smallest
 EXTREME_DB = 20.0  # less than of photos is asked of them: a flat image divides rounding by next to nothing
 RANGE_SHARE = 0.25  # of the type's largest number that a tensor may reach on photos; other photos are harsher
 MOST_DB = 100.0  # beyond it, what differs is float32's own rounding
@@ -71,14 +62,13 @@ class HalfReport:
 class _Side:
     """One of the two that run the graphs of a precision: PyTorch, or an engine.
 
-    Of a heavy model one role is held at a time; `rest` is called between the two sides, so that one of them is held.
+    Of a heavy model one side at a time is held: `rest` is called between the two.
     """
 
     def __init__(self, recipe: Recipe, open_one: Callable[[Role], Session]) -> None:
         self._open, self._heavy = open_one, is_heavy(recipe)
         self._all: list[tuple[str, FiniteSession]] = []
-        roles = tuple(graph.role for graph in recipe.graphs)
-        self.sessions = SessionPool(roles, self._opened, thrifty=self._heavy)
+        self.sessions = SessionPool(tuple(graph.role for graph in recipe.graphs), self._opened)
 
     def _opened(self, name: str) -> Session:
         session = FiniteSession(self._open(cast(Role, name)))
@@ -112,19 +102,19 @@ def validate_half(
     precision: Precision,
     *,
     islands: Mapping[Role, Collection[str]] | None = None,
-    photos: Mapping[str, Photo] | None = None,
+    images: JudgedImages | None = None,
     least_psnr: float | None = None,
     threads: int | None = None,
 ) -> HalfReport:
     """Run the recipe in half, the bundle's graphs of `precision`, and the float32 formula on the same inputs.
 
-    `islands` by role stay in float32, those that are declared where none are given. `photos` are named; the shipped
-    ones where there are none. Finished images must come to `least_psnr` dB. Raises `EngineError` when a graph does not
+    `islands` by role stay in float32, those that are declared where none are given. Without `images` the shipped photos
+    are taken. Finished images must come to `least_psnr` dB. Raises `EngineError` when a graph does not
     run; a difference is not an error but a failed case.
     """
-    check_photos(photos or {}, bundle.manifest)
     threads = cpu_count() if threads is None else threads
     least = LEAST_PSNR[precision] if least_psnr is None else least_psnr
+    images = images or judged_images(recipe, bundle.manifest)
     watched = {graph.role: HalfArithmetic() for graph in recipe.graphs}
     graphs = {graph.role: graph for graph in recipe.graphs}
     with ExitStack() as stack:
@@ -146,60 +136,20 @@ def validate_half(
         stack.callback(runs.half.sessions.close)
         stack.callback(runs.engine.sessions.close)
         cases, psnr = _roles(runs)
-        for schedule in recipe.schedules or (None,):
-            for index, (height, width) in enumerate(sizes(recipe)):
-                mask = synthetic_mask(height, width) if recipe.masked else None
-                photo = Photo(synthetic_image(height, width, SEED + index), mask)
-                cases += _image(runs, f"{height}x{width}", photo, schedule, least)
+        cases += _images(runs, odd_images(recipe), least)
         for one in watched.values():
             one.largest.clear()
-        for name, photo in fair_photos(recipe, photos or default_images(recipe), PHOTO_SIDE).items():
-            cases += _image(runs, name, photo, recipe.default_schedule, least)
+        cases += _images(runs, images.photos, least)
         largest = {role: max(one.largest.values(), default=0.0) for role, one in watched.items()}
         cases += _ranges(runs, largest_allowed(precision))
-        cases += _extremes(runs, least - EXTREME_DB)
+        cases += _images(runs, images.extremes, least - EXTREME_DB, "extreme image")
+        cases += _unbroken(runs)
         cases += [
             _finite(f"outputs of {role}, {what}", side.broken(role))
             for what, side in (("PyTorch", runs.half), ("engine", runs.engine))
             for role in graphs
         ]
     return HalfReport(report=Report(precision=precision, how=EMULATED, cases=tuple(cases)), psnr=psnr, largest=largest)
-
-
-def default_images(recipe: Recipe) -> dict[str, Photo]:
-    """The shipped photos, each with a hole where the recipe takes one."""
-    return {
-        name: Photo(image, synthetic_mask(*image.shape[:2]) if recipe.masked else None)
-        for name, image in default_photos().items()
-    }
-
-
-def fair_photos(recipe: Recipe, photos: Mapping[str, Photo], side: int) -> dict[str, Photo]:
-    """The middle of each photo, of at most `side` network pixels, by its name and size.
-
-    Samplers of several steps may enlarge errors, and more so on larger images: there two runs in float32 differ as much
-    as half precision could. So a cutting is halved while float32, moved by a rounding, does not come back to itself.
-    """
-    parts = {}
-    for name, photo in photos.items():
-        length = side
-        part = centre(photo, length // recipe.factor)
-        while length // 2 >= max(LEAST_SIDE, recipe.tiles.smallest) and not _repeats(recipe, part):
-            length //= 2
-            part = centre(photo, length // recipe.factor)
-        parts[f"{name} {part.image.shape[0]}x{part.image.shape[1]}"] = part
-    return parts
-
-
-def _repeats(recipe: Recipe, photo: Photo) -> bool:
-    schedule, image = recipe.default_schedule, photo.image
-    noise = image_noise(recipe, schedule, image, SEED)
-    exact, moved = (
-        reference_image(recipe, image, mask=photo.mask, schedule=schedule, noise=noise, jitter=jitter).unit
-        for jitter in (0.0, JITTER)
-    )
-    psnr = measure(moved, exact, peak=1.0).psnr
-    return psnr is None or psnr >= REPEATED_DB
 
 
 def largest_allowed(precision: Precision) -> float:
@@ -243,32 +193,32 @@ def _least(cases: Sequence[Case]) -> float:
     return min([MOST_DB, *(case.measure.psnr for case in cases if case.measure.psnr is not None)])
 
 
-def _image(
-    runs: _Runs, case: str, photo: Photo, schedule: str | None, least: float, what: str = "image"
-) -> Iterator[Case]:
-    """The finished 8 bits of both against those of float32."""
-    recipe, image = runs.recipe, photo.image
-    noise = image_noise(recipe, schedule, image, SEED)
-    told: dict[str, Any] = {"mask": photo.mask, "schedule": schedule}
-    wanted = planes(reference_image(recipe, image, noise=noise, **told).levels)
-    case = f"{case}, {schedule}" if schedule else case
+def _images(runs: _Runs, images: Sequence[Exact], least: float, what: str = "image") -> Iterator[Case]:
+    """The finished 8 bits of both against those of float32. All go through one side, then through the other."""
+    both = []
     for whose, side in ((what, runs.engine), (f"{what}, PyTorch", runs.half)):
         restorer = Restorer(runs.bundle.bare(), side.sessions)
-        try:
-            found = planes(restorer.restore(image, **told, noise=noise or None, tile=WHOLE, overlap=0))
-        except EngineError as error:  # NaN in the image
-            yield Case(
-                what=whose,
-                case=f"{case}: {error.found}",
-                measure=_measure(math.inf, 1),
-                tolerance=least,
-                unit="dB",
-                passed=False,
-            )
-            continue
-        finally:
-            side.rest()
-        yield compare(whose, case, found, wanted, peak=255, tolerance=Tolerance(least_psnr=least))
+        both.append([_judged(restorer, one, least, whose) for one in images])
+        side.rest()
+    for pair in zip(*both, strict=True):
+        yield from pair
+
+
+def _judged(restorer: Restorer, exact: Exact, least: float, what: str) -> Case:
+    case = f"{exact.name}, {exact.schedule}" if exact.schedule else exact.name
+    told: dict[str, Any] = {"mask": exact.photo.mask, "schedule": exact.schedule, "noise": exact.noise or None}
+    try:
+        found = restorer.restore(exact.photo.image, **told, tile=WHOLE, overlap=0)
+    except EngineError as error:  # NaN in the image
+        return Case(
+            what=what,
+            case=f"{case}: {error.found}",
+            measure=_measure(math.inf, 1),
+            tolerance=least,
+            unit="dB",
+            passed=False,
+        )
+    return compare(what, case, planes(found), planes(exact.levels), peak=255, tolerance=Tolerance(least_psnr=least))
 
 
 def _ranges(runs: _Runs, allowed: float) -> Iterator[Case]:
@@ -285,14 +235,8 @@ def _ranges(runs: _Runs, allowed: float) -> Iterator[Case]:
             )
 
 
-def _extremes(runs: _Runs, least: float) -> Iterator[Case]:
-    """Images at the edges of what there is; and no tensor may be infinite inside, whatever the result looks like."""
-    recipe = runs.recipe
-    height, width = (-(-(recipe.tiles.smallest + extra) // recipe.factor) for extra in EXTREME)
-    mask = synthetic_mask(height, width) if recipe.masked else None
-    for name, image in extreme_images(height, width).items():
-        case = f"{name} {height}x{width}"
-        yield from _image(runs, case, Photo(image, mask), recipe.default_schedule, least, "extreme image")
+def _unbroken(runs: _Runs) -> Iterator[Case]:
+    """No tensor may be infinite inside, whatever the result looks like."""
     for role, one in runs.watched.items():
         broken = [" ".join(key) for key, value in one.largest.items() if not math.isfinite(value)]
         yield _finite(f"tensors of {role}{': ' if broken else ''}{', '.join(broken[:3])}", len(broken))

@@ -9,8 +9,9 @@ from typing import cast, get_args
 
 from lqhq.runtime.bundle import Bundle
 from lqhq.runtime.engine_spec import Flavour, Profile, Range
-from lqhq.runtime.engines import open_session
+from lqhq.runtime.engines import open_session, release_shared
 from lqhq.runtime.engines.setup import Setup
+from lqhq.runtime.machine import give_back
 from lqhq.runtime.manifest import Manifest, Role
 from lqhq.runtime.profiles import default_profiles, in_latents, takes_image
 from lqhq.runtime.segments import segment_role
@@ -52,10 +53,10 @@ def open_sessions(
             return opened(cast(Role, name))
         # Strips are of any height, so no engine that was built for shapes runs them.
         device = setup.device or ("auto" if engine in get_args(Flavour) else None)
-        own = replace(setup, profiles=(), keep=frozenset(), device=device)
+        own = replace(setup, profiles=(), keep=frozenset(), device=device, turns=True)
         return open_session("onnx", bundle.segment(*segments[name]), own)
 
-    pool = SessionPool((*manifest.graphs, *segments), named, thrifty=thrifty)
+    pool = SessionPool((*manifest.graphs, *segments), named, thrifty=thrifty, give_back=_give_back)
     # One is opened at once, so that a missing engine or device is told before the first image; all of those that were
     # built for shapes are, since tiles are chosen by them.
     with ExitStack() as opening:
@@ -95,3 +96,9 @@ def _shared(manifest: Manifest, role: Role) -> frozenset[str]:
     graphs = [graph for variants in manifest.graphs.values() for graph in variants.values()]
     shared = {name for graph in graphs for name, tensor in graph.inputs.items() if tensor.per == "image"}
     return frozenset(shared.intersection(*(graph.outputs for graph in manifest.graphs[role].values())))
+
+
+def _give_back() -> None:
+    """What segments left for one another, and what was freed."""
+    release_shared()
+    give_back()

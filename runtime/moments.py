@@ -1,9 +1,10 @@
 """Mean and variance of each channel of a canvas that comes in strips, as exact as if it came at once.
 
-Every row gets its own sum and its own spread, in float32 about the row's mean, so that nothing cancels where the mean
-is far larger than the spread; rows are merged in float64 in their own order. What comes out depends on the canvas
-alone: not on where strips begin, nor on which comes first. The merge is that of T. F. Chan, G. H. Golub, R. J. LeVeque,
-"Updating formulae and a pairwise algorithm for computing sample variances", 1979.
+Every row gets its own mean and its own spread in float32: by its squares, or where the mean is not small against the
+spread and those would cancel, by its differences from the mean. Rows are merged in float64 in their own order. What
+comes out depends on the canvas alone: not on where strips begin, nor on which comes first. The merge is that of
+T. F. Chan, G. H. Golub, R. J. LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances",
+1979.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from lqhq.runtime.geometry import Size
 __all__ = ["RowMoments"]
 
 Array = NDArray[np.float32]
-BLOCK = 1 << 17  # values at a time: they and their differences stay in a core's cache
+BLOCK = 1 << 17  # values at a time: they stay in a core's cache
+LITTLE = 0.25  # a row's variance is at least this of its squared mean, or two digits and more may cancel
 
 
 class RowMoments:
@@ -32,22 +34,12 @@ class RowMoments:
         channels, count, width = rows.shape
         deep = max(1, min(count, BLOCK // width))
         wide = max(1, BLOCK // (deep * width))
-        scratch = np.empty((wide, deep, width), np.float32)
         with np.errstate(invalid="ignore", over="ignore"):  # a result that is not finite is refused where it leaves
             for start in range(0, count, deep):
                 for first in range(0, channels, wide):
                     block = rows[first : first + wide, start : start + deep]
                     inner = slice(first, first + wide), slice(top + start, top + start + block.shape[1])
-                    self._measure(block, inner, scratch[: block.shape[0], : block.shape[1]])
-
-    def _measure(self, block: Array, inner: tuple[slice, slice], scratch: Array) -> None:
-        near = np.add.reduce(block, axis=2)
-        near /= np.float32(self._width)
-        difference = np.subtract(block, near[:, :, None], out=scratch)
-        off = np.add.reduce(difference, axis=2).astype(np.float64)  # what rounding left of the mean
-        np.multiply(difference, difference, out=difference)
-        self._mean[inner] = near + off / self._width
-        self._spread[inner] = np.add.reduce(difference, axis=2) - off * off / self._width
+                    self._mean[inner], self._spread[inner] = _measured(block)
 
     def normalisers(self, groups: int, eps: float) -> tuple[Array, Array]:
         """`mean` and `rstd = 1 / sqrt(variance + eps)` of each channel's group, biased variance; `[channels]` float32.
@@ -63,3 +55,24 @@ class RowMoments:
             rstd = 1 / np.sqrt(within + between + eps)
         share = channels // groups
         return np.repeat(mean.astype(np.float32), share), np.repeat(rstd.astype(np.float32), share)
+
+
+def _measured(block: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and spread of each row of `[channels, n, width]`: of squares where little cancels, else of differences."""
+    width = block.shape[2]
+    mean = (np.add.reduce(block, axis=2) / np.float32(width)).astype(np.float64)
+    spread = np.einsum("cnw,cnw->cn", block, block) - width * mean * mean
+    cancels = ~(spread >= LITTLE * width * mean * mean)  # NaN and infinity, too
+    if cancels.any():
+        mean[cancels], spread[cancels] = _differing(block[cancels])
+    return mean, spread
+
+
+def _differing(rows: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The same of `[n, width]`, about each row's own mean."""
+    width = rows.shape[1]
+    near = np.add.reduce(rows, axis=1) / np.float32(width)
+    difference = rows - near[:, None]
+    off = np.add.reduce(difference, axis=1).astype(np.float64)  # what rounding left of the mean
+    spread = np.einsum("nw,nw->n", difference, difference) - off * off / width
+    return near + off / width, spread

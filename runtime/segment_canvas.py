@@ -5,6 +5,7 @@ A span is pixels `start` to `stop` of every plane, row by row, so that full rows
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import Protocol
 
@@ -31,7 +32,10 @@ class Canvas(Reader, Protocol):
     """What a segment can read and write."""
 
     def write(self, start: int, values: Array) -> None:
-        """Store `values` `[channels, n]` at pixels `start` to `start + n`. They may be kept: give them away."""
+        """Store `values` `[channels, n]` at pixels `start` to `start + n`, each pixel once.
+
+        They may be kept: give them away.
+        """
         ...
 
     def close(self) -> None:
@@ -48,23 +52,28 @@ def canvas_bytes(channels: int, size: Size) -> int:
 
 
 class HeldCanvas:
-    """A canvas in memory. What is written in one piece is kept as it is, and what is read of it is no copy."""
+    """A canvas in memory: the pieces that were written, as they are. What is read of one piece alone is no copy."""
 
     def __init__(self, channels: int, size: Size) -> None:
-        self._shape = channels, size.pixels
-        self._values: Array | None = None
+        self._channels = channels
+        self._starts: list[int] = []
+        self._pieces: list[Array] = []
 
     def read(self, start: int, stop: int, planes: slice = slice(None)) -> Array:
-        assert self._values is not None
-        return np.ascontiguousarray(self._values[planes, start:stop])
+        first, last = bisect_right(self._starts, start) - 1, bisect_left(self._starts, stop)
+        if last - first == 1:
+            begin = self._starts[first]
+            return np.ascontiguousarray(self._pieces[first][planes, start - begin : stop - begin])
+        values = np.empty((len(range(self._channels)[planes]), stop - start), np.float32)
+        for begin, piece in zip(self._starts[first:last], self._pieces[first:last], strict=True):
+            low, high = max(start, begin), min(stop, begin + piece.shape[1])
+            values[:, low - start : high - start] = piece[planes, low - begin : high - begin]
+        return values
 
     def write(self, start: int, values: Array) -> None:
-        if values.shape == self._shape:
-            self._values = np.ascontiguousarray(values)
-            return
-        if self._values is None:
-            self._values = np.empty(self._shape, np.float32)
-        self._values[:, start : start + values.shape[1]] = values
+        at = bisect_left(self._starts, start)
+        self._starts.insert(at, start)
+        self._pieces.insert(at, values)
 
     def close(self) -> None:
-        self._values = None
+        self._starts, self._pieces = [], []

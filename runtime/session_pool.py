@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from lqhq.runtime import machine
 from lqhq.runtime.engine_spec import Profile
-from lqhq.runtime.machine import give_back
 from lqhq.runtime.session import Session
 
 __all__ = ["SessionPool"]
@@ -14,13 +14,20 @@ __all__ = ["SessionPool"]
 class SessionPool(Mapping[str, Session]):
     """Sessions by name, opened by `open_one(name)`. A name is a role, or one of its segments, as `decode/03`.
 
-    One segment at a time is open: each keeps the memory of its largest strip, there are dozens, and they follow one
-    another. While `alone` is set that holds for roles, too; `thrifty` sets it for good. So a pool is for jobs that run
-    one after another.
+    One segment at a time is open: each keeps its weights, there are dozens, and they follow one another. While `alone`
+    is set that holds for roles, too; `thrifty` sets it for good. So a pool is for jobs that run one after another.
+    `give_back` gives freed memory back to the system.
     """
 
-    def __init__(self, names: tuple[str, ...], open_one: Callable[[str], Session], *, thrifty: bool = False) -> None:
-        self._names, self._open_one, self._thrifty = names, open_one, thrifty
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        open_one: Callable[[str], Session],
+        *,
+        thrifty: bool = False,
+        give_back: Callable[[], None] = machine.give_back,
+    ) -> None:
+        self._names, self._open_one, self._thrifty, self._give_back = names, open_one, thrifty, give_back
         self._opened: dict[str, Session] = {}
         self._profiles: dict[str, tuple[Profile, ...]] = {}
         self._alone = thrifty
@@ -42,7 +49,7 @@ class SessionPool(Mapping[str, Session]):
         self._close(others)
         # Between stages, not between a stage's segments: the next one takes the same memory again at once.
         if any(_role(one) != _role(name) for one in others):
-            give_back()
+            self._give_back()
         if name not in self._opened:
             self._opened[name] = self._open_one(name)
             if self._opened[name].largest is not None:
@@ -68,7 +75,7 @@ class SessionPool(Mapping[str, Session]):
     def close(self) -> None:
         """Close all; they are opened again where they are taken again."""
         self._close(list(self._opened))
-        give_back()
+        self._give_back()
 
     def _close(self, names: list[str]) -> None:
         for name in names:

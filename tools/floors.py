@@ -51,6 +51,7 @@ THIRD_PARTY: Mapping[str, frozenset[str]] = {
 ONLY_IN: tuple[tuple[str, frozenset[str]], ...] = (
     ("kernels/*/gpu.py", frozenset({"torch", "triton"})),
     ("runtime/engines/onnx.py", frozenset({"onnxruntime"})),
+    ("runtime/engines/onnx_arena.py", frozenset({"onnxruntime"})),
     ("runtime/engines/trt/*.py", frozenset({"tensorrt", "tensorrt_rtx"})),
     ("runtime/engines/device_arrays.py", frozenset({"torch"})),
     ("runtime/image_file.py", frozenset({"pyvips"})),

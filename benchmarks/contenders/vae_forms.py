@@ -66,7 +66,7 @@ def _read(parts: str, role: str) -> tuple[Path, tuple[Segment, ...]]:
 def _pool(folder: Path, role: str, segments: Sequence[Segment], threads: int) -> SessionPool:
     """As the runtime has it: one segment at a time is open."""
     files = {segment_role(role, index): folder / one.file for index, one in enumerate(segments)}
-    return SessionPool(tuple(files), lambda name: OnnxSession(files[name], threads=threads))
+    return SessionPool(tuple(files), lambda name: OnnxSession(files[name], threads=threads, turns=True))
 
 
 def strips(parts: str, role: str, side: int, threads: int, count: int) -> Entry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Protocol, cast
 
@@ -10,13 +11,16 @@ from lqhq.runtime.errors import OptionError
 from lqhq.runtime.graph_file import GraphFile
 from lqhq.runtime.session import Session
 
-__all__ = ["ENGINES", "open_session"]
+__all__ = ["ENGINES", "open_session", "release_shared"]
 
 ENGINES = {
     "onnx": "lqhq.runtime.engines.onnx:open_onnx",
     "tensorrt": "lqhq.runtime.engines.trt.session:open_tensorrt",
     "tensorrt-rtx": "lqhq.runtime.engines.trt.session:open_tensorrt_rtx",
 }
+
+
+ARENA = "lqhq.runtime.engines.onnx_arena"
 
 
 class _Opener(Protocol):
@@ -34,3 +38,9 @@ def open_session(engine: str, graph: GraphFile, setup: Setup) -> Session:
         )
     module, _, name = ENGINES[engine].partition(":")
     return cast(_Opener, getattr(import_module(module), name))(graph, setup)
+
+
+def release_shared() -> None:
+    """Give back the memory that sessions with `Setup.turns` left for one another; nothing where there were none."""
+    if (arena := sys.modules.get(ARENA)) is not None:
+        arena.release_arena()

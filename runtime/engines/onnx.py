@@ -15,6 +15,7 @@ from lqhq.runtime.engine_spec import Profile
 from lqhq.runtime.engines import cuda_provider
 from lqhq.runtime.engines.device_arrays import from_dlpack, holds_tensor, import_torch, wait_for
 from lqhq.runtime.engines.feed_check import check_feed
+from lqhq.runtime.engines.onnx_arena import share_arena
 from lqhq.runtime.engines.setup import Device, Setup, parse_device
 from lqhq.runtime.errors import EngineError, OptionError
 from lqhq.runtime.graph_file import GraphFile
@@ -42,7 +43,14 @@ def open_onnx(graph: GraphFile, setup: Setup) -> OnnxSession:
     threads = cpu_count() if setup.threads is None else setup.threads
 
     def opened(device: str) -> OnnxSession:
-        return OnnxSession(graph.path, device=device, threads=threads, keep=setup.keep, precision=graph.precision)
+        return OnnxSession(
+            graph.path,
+            device=device,
+            threads=threads,
+            keep=setup.keep,
+            precision=graph.precision,
+            turns=setup.turns,
+        )
 
     if setup.device is None or parse_device(setup.device).kind != "auto":
         return opened(setup.device or "cpu")
@@ -59,7 +67,8 @@ class OnnxSession:
     """A graph in ONNX Runtime. Raises `EngineError` when it cannot be opened on `device`, or run.
 
     CUDA is in truth CUDA: ONNX Runtime falls back to the CPU in silence, which is an error here. `keep` is as in
-    `Setup`; `precision` is for messages; a graph that is not `optimised` is run node by node, as it stands.
+    `Setup`, and so is `turns`; `precision` is for messages; a graph that is not `optimised` is run node by node, as it
+    stands.
     """
 
     def __init__(
@@ -71,6 +80,7 @@ class OnnxSession:
         keep: frozenset[str] = frozenset(),
         precision: str = "",
         optimised: bool = True,
+        turns: bool = False,
     ) -> None:
         if not 1 <= threads <= MAX_THREADS:
             raise OptionError(
@@ -78,7 +88,7 @@ class OnnxSession:
             )
         self._device, self._keep, self._where = _real_device(device), keep, path.name
         try:
-            self._session: Any = _inference(path, self._device, threads, optimised)
+            self._session: Any = _inference(path, self._device, threads, optimised, turns)
             inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         except FAILURES as error:
             raise _cannot_open(path.name, error, precision, self._device) from error
@@ -163,7 +173,7 @@ def _real_device(text: str) -> Device:
     return device
 
 
-def _inference(path: Path, device: Device, threads: int, optimised: bool) -> ort.InferenceSession:
+def _inference(path: Path, device: Device, threads: int, optimised: bool, turns: bool) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = FATAL
     options.intra_op_num_threads = threads
@@ -174,6 +184,8 @@ def _inference(path: Path, device: Device, threads: int, optimised: bool) -> ort
     # Measured in benchmarks/session_options.py: planned memory patterns take up to 1.4 times the memory and save no
     # time; without the arena the peak is 1.8 to 6.7 times as high; every lower optimisation level is slower.
     options.enable_mem_pattern = False
+    if turns:
+        share_arena(options)
     providers: list[Any] = ["CPUExecutionProvider"]
     if device.kind == "cuda":
         # fp32 is fp32: TF32, the provider's default, keeps 10 bits of the mantissa.

@@ -29,6 +29,7 @@ class Setup:
     profiles: the shapes that an engine is built for; ONNX Runtime takes any shape and needs none.
     cache: the folder of built engines and of what they learn; None for the user's.
     keep: outputs that stay on the device, see `Session`.
+    turns: the session takes turns with others, and its memory on the CPU is theirs next; see `release_shared`.
     say: takes one line for each thing that was chosen, built or rebuilt.
     """
 
@@ -37,6 +38,7 @@ class Setup:
     profiles: tuple[Profile, ...] = ()
     cache: Path | None = None
     keep: frozenset[str] = frozenset()
+    turns: bool = False
     say: Callable[[str], None] = quiet
 
 

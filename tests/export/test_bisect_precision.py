@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from lqhq.export.bisect_precision import bisect_precision, smallest_islands
 from lqhq.export.families import FAMILIES
 from lqhq.export.half_settings import read_plan
+from lqhq.export.judged_images import judged_images
 from lqhq.export.load import load_model
 from lqhq.export.validate import Photo
 from lqhq.runtime.bundle import open_bundle
-from lqhq.runtime.errors import CheckpointError, OptionError
+from lqhq.runtime.errors import CheckpointError
 from lqhq.runtime.image_file import ImageFile
 from lqhq.runtime.image_write import write_image
 from lqhq.runtime.selfcheck import replay
@@ -145,11 +146,17 @@ def planted(film, recipe_of, untraced):
     return build
 
 
+def judged(recipe, bundle, precision, **options):
+    """What is found on one image of noise."""
+    images = judged_images(recipe, bundle.manifest, FAR)
+    return bisect_precision(recipe, bundle, precision, images=images, **options)
+
+
 @pytest.mark.parametrize("gone", [finite, as_it_is])
 def test_it_finds_exactly_the_planted_overflow(planted, gone):
     """Also where the overflow makes the whole image NaN."""
     lines: list[str] = []
-    plan = bisect_precision(*planted(gone), "fp16", photos=FAR, say=lines.append)
+    plan = judged(*planted(gone), "fp16", say=lines.append)
     assert plan.islands == {"denoise": ("module.wild",)}
     assert plan.precision == "fp16"
     assert plan.psnr >= 50
@@ -157,14 +164,14 @@ def test_it_finds_exactly_the_planted_overflow(planted, gone):
 
 
 def test_bfloat16_has_the_range_and_needs_no_island_for_it(planted):
-    assert bisect_precision(*planted(), "bf16", photos=FAR).islands == {"denoise": ()}
+    assert judged(*planted(), "bf16").islands == {"denoise": ()}
 
 
 def test_islands_that_are_there_are_tried_first_and_kept(planted):
     recipe, bundle = planted()
-    sound = bisect_precision(recipe, bundle, "fp16", photos=FAR, given={"denoise": ("module.wild", "module.after")})
+    sound = judged(recipe, bundle, "fp16", given={"denoise": ("module.wild", "module.after")})
     assert sound.islands == {"denoise": ("module.wild", "module.after")}
-    more = bisect_precision(recipe, bundle, "fp16", photos=FAR, given={"denoise": ("module.before",)})
+    more = judged(recipe, bundle, "fp16", given={"denoise": ("module.before",)})
     assert set(more.islands["denoise"]) == {"module.before", "module.wild"}
 
 
@@ -172,18 +179,12 @@ def test_a_bound_out_of_reach_is_an_error(planted, monkeypatch):
     """Where even float32 does not come there, as if the form that is halved were another network."""
     monkeypatch.setattr("lqhq.export.bisect_precision._Trial._distance", lambda *_: 12.34)
     with pytest.raises(CheckpointError, match=r"--bisect-precision: found 12\.3 dB at best, .* at least 5\d\.0 dB"):
-        bisect_precision(*planted(), "fp16", photos=FAR)
+        judged(*planted(), "fp16")
 
 
 def test_least_psnr_is_what_is_asked(planted):
     """Less needs less: the island is for the overflow alone, and at 200 dB nothing may be rounded."""
-    assert bisect_precision(*planted(), "fp16", photos=FAR, least_psnr=200).islands["denoise"] != ("module.wild",)
-
-
-def test_photos_without_their_mask_are_refused(planted):
-    photo = Photo(FAR["cat"].image, np.zeros((24, 20), np.uint8))
-    with pytest.raises(OptionError, match="mask"):
-        bisect_precision(*planted(), "fp16", photos={"a": photo})
+    assert judged(*planted(), "fp16", least_psnr=200).islands["denoise"] != ("module.wild",)
 
 
 TIMES = 2.0**17  # powers of two: in float32 the network is the same to the bit

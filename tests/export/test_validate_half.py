@@ -12,16 +12,14 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from lqhq.export import validate_half as validate_half_module
 from lqhq.export.families import FAMILIES
-from lqhq.export.goldens import synthetic_image
 from lqhq.export.half import at_precision
+from lqhq.export.judged_images import judged_images
 from lqhq.export.load import load_model
 from lqhq.export.trace import trace
 from lqhq.export.validate import Photo
-from lqhq.export.validate_half import default_images, fair_photos, largest_allowed, validate_half
+from lqhq.export.validate_half import largest_allowed, validate_half
 from lqhq.runtime.bundle import Bundle, open_bundle
-from lqhq.runtime.errors import OptionError
 from lqhq.runtime.precision import EMULATED, LEAST_PSNR
 
 PHOTOS = {"photo.png": Photo(np.random.default_rng(3).integers(0, 256, (24, 20, 3), dtype=np.uint8))}
@@ -43,7 +41,8 @@ def _exported_before(exported) -> None:
 
 
 def compared(recipe, bundle, precision="fp16", **options):
-    return validate_half(recipe, bundle, precision, **{"photos": PHOTOS, "threads": 1, **options})
+    images = judged_images(recipe, bundle.manifest, PHOTOS)
+    return validate_half(recipe, bundle, precision, images=images, threads=1, **options)
 
 
 def failed(found) -> set[str]:
@@ -68,22 +67,10 @@ def test_it_passes_on_what_was_exported(film_half, precision):
     assert 0.5 < found.largest["denoise"] < 10
 
 
-def test_the_shipped_photos_are_the_default(film_half):
-    recipe, _ = film_half
-    assert list(default_images(recipe)) == ["cat.png", "rocket.png", "seeds.png"]
-    assert all(photo.mask is None for photo in default_images(recipe).values())
-
-
 def test_more_may_be_asked(film_half):
     found = compared(*film_half, least_psnr=150.0)
     assert {"image", "image, PyTorch"} <= failed(found)
     assert not {"denoise", "largest value", "finite"} & failed(found)
-
-
-def test_a_mask_that_nobody_takes_is_refused(film_half):
-    photo = Photo(PHOTOS["photo.png"].image, np.zeros((24, 20), np.uint8))
-    with pytest.raises(OptionError, match="mask"):
-        compared(*film_half, photos={"a": photo})
 
 
 @pytest.fixture
@@ -214,7 +201,9 @@ def test_islands_of_the_graphs_given_are_used(film_half):
     """With everything in float32, PyTorch's half differs by nothing; the engine's graph is still the halved one."""
     recipe, bundle = film_half
     islands = {graph.role: ("",) for graph in recipe.graphs}
-    found = validate_half(recipe, bundle, "fp16", islands=islands, photos=PHOTOS, threads=1)
+    found = validate_half(
+        recipe, bundle, "fp16", islands=islands, images=judged_images(recipe, bundle.manifest, PHOTOS), threads=1
+    )
     exact = [case.measure.psnr for case in found.report.cases if case.what == "image, PyTorch"]
     assert all(psnr is None for psnr in exact)
     assert found.largest == {"denoise": 0.0}
@@ -225,14 +214,3 @@ def test_the_role_s_psnr_is_the_worst_of_engine_and_pytorch(film_half, changed):
     sound = compared(recipe, bundle).psnr["denoise"]
     worse = compared(recipe, changed(lambda bias: bias + np.float16(0.02), "tail.bias")).psnr["denoise"]
     assert worse < sound - 6
-
-
-def test_photos_are_cut_to_what_float32_itself_repeats(film_half, monkeypatch):
-    """A network that enlarges rounding until nothing comes back tells nothing of half precision there."""
-    recipe, _ = film_half
-    photos = {"a.png": Photo(synthetic_image(100, 120, 5))}
-    (whole,) = fair_photos(recipe, photos, 64 * recipe.factor).items()
-    assert (whole[0], whole[1].image.shape) == ("a.png 64x64", (64, 64, 3))
-    monkeypatch.setattr(validate_half_module, "REPEATED_DB", 1000.0)  # which no network does
-    (cut,) = fair_photos(recipe, photos, 64 * recipe.factor).values()
-    assert max(cut.image.shape[:2]) * recipe.factor == validate_half_module.LEAST_SIDE

@@ -149,6 +149,7 @@ def _model(args: argparse.Namespace, bundle: Bundle) -> Model:
 def _against_checkpoint(args: argparse.Namespace, bundle: Bundle) -> Report:
     """Of a half precision with the islands that the bundle's plan names."""
     recipe, photos = _model(args, bundle).recipe, named_photos(args)
+    from lqhq.export.judged_images import judged_images
     from lqhq.export.validate import validate
     from lqhq.export.validate_half import validate_half
 
@@ -156,7 +157,8 @@ def _against_checkpoint(args: argparse.Namespace, bundle: Bundle) -> Report:
         return validate(recipe, bundle, photos=photos, threads=args.threads)
     plans = {graph.role: bundle.graph(graph.role, args.precision).graph.plan for graph in recipe.graphs}
     islands = {role: plan.islands for role, plan in plans.items() if plan}
-    options = {"photos": photos, "least_psnr": args.least_psnr, "threads": args.threads}
+    images = judged_images(recipe, bundle.manifest, photos)
+    options = {"images": images, "least_psnr": args.least_psnr, "threads": args.threads}
     return validate_half(recipe, bundle, args.precision, islands=islands, **options).report
 
 
@@ -164,12 +166,13 @@ def _bisect(args: argparse.Namespace, bundle: Bundle) -> int:
     recipe, photos = _model(args, bundle).recipe, named_photos(args)
     from lqhq.export.bisect_precision import bisect_precision
     from lqhq.export.half_settings import write_plan
+    from lqhq.export.judged_images import judged_images
 
     plan = bisect_precision(
         recipe,
         bundle,
         args.bisect_precision,
-        photos=photos,
+        images=judged_images(recipe, bundle.manifest, photos),
         least_psnr=args.least_psnr,
         say=lambda line: print(clean(line), flush=True),
     )

@@ -22,6 +22,7 @@ from lqhq.export.finite_session import FiniteSession
 from lqhq.export.goldens import synthetic_image, synthetic_mask
 from lqhq.export.half import at_precision, declared_islands, halved
 from lqhq.export.half_arithmetic import HalfArithmetic
+from lqhq.export.judged_images import judged_images
 from lqhq.export.load import load_model
 from lqhq.export.reference import draw_noise, reference_image
 from lqhq.export.settings import Sampling, Settings
@@ -104,7 +105,8 @@ def in_half(untraced) -> Callable[..., Half]:
         islands: Any = {}
         if search:
             given = {graph.role: declared_islands(graph.half_form(), graph.islands) for graph in recipe.graphs}
-            islands = bisect_precision(recipe, bundle, precision, photos={"cat": Photo(PHOTO)}, given=given).islands
+            images = judged_images(recipe, bundle.manifest, {"cat": Photo(PHOTO)})
+            islands = bisect_precision(recipe, bundle, precision, images=images, given=given).islands
         graphs = [at_precision(graph, precision, islands.get(graph.role)) for graph in recipe.graphs]
         return Half(recipe, bundle, graphs)
 
