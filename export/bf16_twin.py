@@ -27,7 +27,7 @@ def write_twin(file: Path, target: Path) -> None:
         if value.dtype == ir.DataType.BFLOAT16 and value.const_value is not None:
             value.const_value = ir.tensor(value.const_value.numpy().astype(np.float32), name=value.name)
             value.dtype = ir.DataType.FLOAT
-    for node in list(graph):
+    for node in list(graph.all_nodes()):  # those inside loops, too
         if node.op_type == "Constant" and node.outputs[0].dtype == ir.DataType.BFLOAT16:
             wide = ir.tensor(node.attributes["value"].as_tensor().numpy().astype(np.float32))
             node.attributes["value"] = ir.AttrTensor("value", wide)
@@ -35,12 +35,13 @@ def write_twin(file: Path, target: Path) -> None:
             continue
         for output in node.outputs:
             if output.dtype == ir.DataType.BFLOAT16:
-                _round(graph, node, output)
+                assert node.graph is not None
+                _round(node.graph, node, output)
     graph.opset_imports[""] = OPSET
     ir.save(model, target, external_data=f"{target.name}.data")
 
 
-def _round(graph: ir.Graph, node: ir.Node, output: ir.Value) -> None:
+def _round(graph: ir.Graph | ir.Function, node: ir.Node, output: ir.Value) -> None:
     """node -> Cast to bfloat16 -> Cast to float32 -> whoever took the node's output."""
     users = list(output.uses())
     casts_itself = node.op_type == "Cast"
@@ -48,11 +49,11 @@ def _round(graph: ir.Graph, node: ir.Node, output: ir.Value) -> None:
     if not casts_itself:
         output.dtype = ir.DataType.FLOAT
         down = ir.node("Cast", [output], attributes={"to": ir.DataType.BFLOAT16})
-        down.outputs[0].dtype = ir.DataType.BFLOAT16
+        down.outputs[0].dtype, down.outputs[0].name = ir.DataType.BFLOAT16, f"{output.name}_narrow"
         graph.insert_after(node, down)
         narrow, node = down.outputs[0], down
     up = ir.node("Cast", [narrow], attributes={"to": ir.DataType.FLOAT})
-    up.outputs[0].dtype = ir.DataType.FLOAT
+    up.outputs[0].dtype, up.outputs[0].name = ir.DataType.FLOAT, f"{output.name}_wide"  # a loop's names are ours, too
     graph.insert_after(node, up)
     for user, index in users:
         user.replace_input_with(index, up.outputs[0])

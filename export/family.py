@@ -16,8 +16,21 @@ from lqhq.runtime import manifest as m
 from lqhq.runtime.geometry import Size
 from lqhq.runtime.profiles import takes_image
 from lqhq.runtime.schedule import Schedule
+from lqhq.runtime.synthesis_spec import Synthesis
 
-__all__ = ["Arrays", "Family", "Format", "Joined", "Network", "Perturb", "Recipe", "RoleGraph", "Weights", "Written"]
+__all__ = [
+    "Arrays",
+    "Family",
+    "Format",
+    "Joined",
+    "Located",
+    "Network",
+    "Perturb",
+    "Recipe",
+    "RoleGraph",
+    "Weights",
+    "Written",
+]
 
 Arrays = Mapping[str, NDArray[np.float32]]
 Perturb = Callable[[Tensor], Tensor]  # moves what a network gives by about what engines differ by
@@ -123,6 +136,8 @@ class Recipe:
     `size` is the prepared image's, without padding. `schedule` is None where there are no schedules. `write(folder)`
     puts files beside the graphs: segments, tokenizer, tags.
 
+    `judged` are the schedules that parity runs; all of them where it is empty.
+
     The rule for small images and the colour fix are no part of `restore`, nor of what parity compares: both are done
     around the networks, and tested by themselves.
     """
@@ -139,6 +154,8 @@ class Recipe:
     reduction: m.Reduction | None = None
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     default_schedule: str | None = None
+    judged: tuple[str, ...] = ()
+    synthesis: Synthesis | None = None
     licences: tuple[m.Licence, ...] = (m.Licence(part="base", licence="unknown"),)
     latent: m.Latent | None = None
     original: m.OriginalRules | None = None
@@ -171,13 +188,28 @@ class Joined:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Located:
+    """Which file or folder of a training's is the network; what is told about it, what else was read, what was chosen.
+
+    `nested_keys` are those of `Family`, for this choice.
+    """
+
+    path: Path
+    config: Mapping[str, Any]
+    sources: tuple[m.SourceFile, ...] = ()
+    notes: tuple[str, ...] = ()
+    nested_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """A family of models.
 
     `recipe` raises `CheckpointError` for a setting that it needs and nobody gave, `OptionError` for one that does not
     fit. `joined(path, settings)` loads a model of several checkpoints, where one file is not all of it; such a family
     has no `formats`. `nested_keys` are where its training code keeps the state dict inside a file, the best first.
-    `config_json` says whether a config.json beside the weights is part of the model.
+    `config_json` says whether a config.json beside the weights is part of the model. `locate(path, config, settings)`
+    chooses among several networks of one folder; without it the checkpoint is what was given.
     """
 
     name: str
@@ -187,3 +219,4 @@ class Family:
     joined: Callable[[Path, Settings], Joined] | None = None
     nested_keys: tuple[str, ...] = ()
     config_json: bool = True
+    locate: Callable[[Path, Mapping[str, Any], Settings], Located] | None = None

@@ -11,8 +11,17 @@ import msgspec
 
 from lqhq.export.checkpoint import Checkpoint, open_checkpoint
 from lqhq.export.detect import detect
-from lqhq.export.family import Family, Joined, Network, Recipe, Weights
-from lqhq.export.settings import FILES, JOINED, Settings, foreign_setting, join, merge_config, split_config
+from lqhq.export.family import Family, Joined, Located, Network, Recipe, Weights
+from lqhq.export.settings import (
+    DIFFUSION,
+    FILES,
+    JOINED,
+    Settings,
+    foreign_setting,
+    join,
+    merge_config,
+    split_config,
+)
 from lqhq.export.state_dict import select_prefix, strip_wrappers
 from lqhq.runtime.errors import CheckpointError, OptionError
 from lqhq.runtime.manifest import SourceFile
@@ -53,16 +62,19 @@ def load_model(
     if family.joined is not None:
         return _joined(family, family.joined, path, form, given, flags or Settings())
     early, _ = split_config(given)
+    found = Located(path=path, config=given, nested_keys=family.nested_keys)
+    if family.locate is not None:
+        found = family.locate(path, given, join(early, flags or Settings()))
     checkpoint = open_checkpoint(
-        path, state_key=early.state_key, nested=family.nested_keys, config_json=family.config_json
+        found.path, state_key=early.state_key, nested=found.nested_keys, config_json=family.config_json
     )
-    merged = merge_config(checkpoint.config, given)
+    merged = merge_config(checkpoint.config, found.config)
     settings, network_part = split_config(merged)
     settings = join(settings, flags or Settings())
-    for key in JOINED:
+    for key in (*JOINED, *(DIFFUSION if family.locate is None else ())):
         if getattr(settings, key) is not None:
             raise foreign_setting(family.name, key)
-    notes = list(checkpoint.notes)
+    notes = [*found.notes, *checkpoint.notes]
     weights = _weights(checkpoint, merged, settings, notes)
     chosen = detect(family, weights, form)
     network = chosen.load(weights, network_part)
@@ -72,7 +84,7 @@ def load_model(
         network=network,
         recipe=family.recipe(network, settings),
         settings=settings,
-        sources=checkpoint.sources,
+        sources=(*found.sources, *checkpoint.sources),
         config=_as_told(merged, flags or Settings()),
         notes=(*notes, *network.notes),
     )

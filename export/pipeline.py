@@ -246,6 +246,7 @@ def _manifest(
         tiles=recipe.tiles,
         reduction=recipe.reduction,
         original=recipe.original,
+        synthesis=recipe.synthesis,
         latent=recipe.latent,
         segments=dict(written.segments),
         prompt=written.prompt,

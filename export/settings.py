@@ -15,6 +15,7 @@ from lqhq.runtime.errors import CheckpointError, OptionError
 from lqhq.runtime.manifest import Licence, Pixels
 
 __all__ = [
+    "DIFFUSION",
     "FILES",
     "JOINED",
     "Sampling",
@@ -38,6 +39,8 @@ Task = Literal["super-resolution", "restoration", "deblurring", "inpainting", "d
 # Of models of several checkpoints: where the others lie, and what else is theirs.
 FILES = ("base", "dape", "ram", "tag_names", "tag_thresholds")
 JOINED = (*FILES, "prompt", "process_size")
+# Of models that are sampled from part of the way: which sampler, how cut into steps, which of the stored weights.
+DIFFUSION = ("sampler", "steps", "eta", "spacing", "final_sigmas", "respacing", "max_strength", "weights")
 
 
 class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -77,7 +80,8 @@ class Settings(Strict, frozen=True, kw_only=True):
     `time_scale`: the network is fed t * time_scale, t in (0, 1]. `eps` and `clip_denoised` are for schedules that
     do not state their own. `state_key` and `key_prefix` choose the tensors inside the file. From `base` on they are for
     models of several checkpoints: where the others lie, the prompt to fold in, the side that small images are enlarged
-    to after the enlargement.
+    to after the enlargement. From `sampler` on they are for models that start part of the way: `steps` nominal steps,
+    of which a strength up to `max_strength` runs the last ones; `respacing` is guided-diffusion's way to cut them.
     """
 
     time_scale: Positive | None = None
@@ -102,6 +106,14 @@ class Settings(Strict, frozen=True, kw_only=True):
     tag_thresholds: str | None = None
     prompt: Annotated[str, Meta(max_length=4096)] | None = None
     process_size: Side | None = None
+    sampler: Literal["unipc", "ddpm", "ddim"] | None = None
+    steps: Annotated[int, Meta(ge=1, le=10_000)] | None = None
+    eta: Annotated[float, Meta(ge=0, le=1)] | None = None
+    spacing: Literal["leading", "linspace", "trailing"] | None = None
+    final_sigmas: Literal["zero", "sigma_min"] | None = None
+    respacing: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    max_strength: Annotated[float, Meta(gt=0, le=1)] | None = None
+    weights: Literal["ema", "model"] | None = None
 
 
 def merge_config(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

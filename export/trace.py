@@ -16,6 +16,7 @@ import onnx_ir as ir
 import torch
 
 from lqhq.export.census import census
+from lqhq.export.chunked_attention import TRANSLATIONS
 from lqhq.export.emulated import emulated_session
 from lqhq.export.family import Arrays, RoleGraph
 from lqhq.export.group_norm import write_out_group_norms
@@ -104,6 +105,7 @@ def _exported(graph: RoleGraph, opset: int) -> ir.Model:
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),
             dynamic_shapes=(shapes,) if isinstance(graph.module, HalfModule) else shapes,  # it takes *inputs
+            custom_translation_table=TRANSLATIONS,
             verbose=False,
         )
     if program is None:

@@ -104,7 +104,7 @@ def _restored(recipe: Recipe, bundle: Bundle, photos: Mapping[str, Photo], threa
     setup = Setup(threads=threads)
     sessions = open_sessions(bundle, "onnx", "fp32", setup, thrifty=is_heavy(recipe))
     with Restorer(bundle.bare(), sessions) as restorer:
-        for schedule in recipe.schedules or (None,):
+        for schedule in recipe.judged or recipe.schedules or (None,):
             for index, (height, width) in enumerate(sizes(recipe)):
                 mask = synthetic_mask(height, width) if recipe.masked else None
                 photo = Photo(synthetic_image(height, width, SEED + index), mask)

@@ -1,6 +1,6 @@
 """The runtime: open a bundle, restore images. Importable with NumPy, msgspec, ONNX Runtime and libvips alone.
 
-Image files are read and written by `lqhq.runtime.image_file`, the only part that needs libvips.
+Image files are read and written by `lqhq.runtime.image_file`, which needs libvips; so does `lqhq.runtime.degrade`.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from lqhq.runtime.manifest_types import Name, Positive, RelativePath, Side, Stri
 from lqhq.runtime.precision import Plan, Precision
 from lqhq.runtime.rules_spec import ColourStep, EnlargeSmall, OriginalRules
 from lqhq.runtime.schedule import Schedule
+from lqhq.runtime.synthesis_spec import Synthesis, check_starts
 
 __all__ = [
     "VERSION",
@@ -43,6 +44,7 @@ __all__ = [
     "Role",
     "Segment",
     "SourceFile",
+    "Synthesis",
     "Tagger",
     "Tensor",
     "TileHints",
@@ -272,13 +274,14 @@ class Manifest(Strict, frozen=True, kw_only=True):
     scale: Annotated[int, Meta(ge=1, le=16)]
     pixels: Pixels
     graphs: dict[Role, dict[Precision, Graph]]
-    schedules: Annotated[dict[Name, Schedule], Meta(max_length=64)] = msgspec.field(default_factory=dict)
+    schedules: Annotated[dict[Name, Schedule], Meta(max_length=256)] = msgspec.field(default_factory=dict)
     default_schedule: Name | None = None
     prepare: Annotated[tuple[EnlargeSmall | Resize | MaskOut | Pad, ...], Meta(max_length=8)]
     finish: Annotated[tuple[Crop | Composite | ColourStep | Quantize, ...], Meta(max_length=8)]
     original: OriginalRules | None = None  # rules="original" takes these in place of prepare and finish
     tiles: TileHints
     reduction: Reduction | None = None
+    synthesis: Synthesis | None = None
     latent: Latent | None = None
     segments: Annotated[dict[Role, Segments], Meta(max_length=2)] = msgspec.field(default_factory=dict)
     prompt: Prompt | None = None
@@ -357,6 +360,8 @@ class Manifest(Strict, frozen=True, kw_only=True):
         for name, schedule in self.schedules.items():
             if schedule.needs_variance and not variance:
                 raise ValueError(f"schedules.{name} uses a learned variance, but denoise has no output var")
+        if self.synthesis is not None:
+            check_starts(self.synthesis, self.schedules)
 
     def _check_steps(self) -> None:
         kinds = [type(step) for step in self.prepare if not (self.latent and isinstance(step, EnlargeSmall))]

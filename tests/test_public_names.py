@@ -35,6 +35,15 @@ DOORS: dict[str, tuple[str, ...]] = {
     "export": (),
     "tools": (),
     "tools/cli": (),
+    "runtime/degrade": (
+        "Degradation",
+        "Degraded",
+        "NAMES",
+        "crop_to_scale",
+        "degrade",
+        "draw_steps",
+        "load_degradation",
+    ),
     "runtime/samplers": (),
 }
 

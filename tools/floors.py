@@ -57,6 +57,7 @@ ONLY_IN: tuple[tuple[str, frozenset[str]], ...] = (
     ("runtime/image_file.py", frozenset({"pyvips"})),
     ("runtime/prompt.py", frozenset({"tokenizers"})),
     ("runtime/image_write.py", frozenset({"pyvips"})),
+    ("runtime/degrade/vips_ops.py", frozenset({"pyvips"})),
     ("export/families/*/*.py", frozenset({"diffusers"})),
 )
 SAYS_NOTHING = frozenset(

@@ -30,6 +30,7 @@ EPILOG = """examples:
   lqhq export indi ema_0.9999.pt -o my-bundle --config flags.json --schedule soft=steps:20,noise:const,eps:0.01
   lqhq export diffir net_g_latest.pth -o sharp
   lqhq export osediff osediff.pkl --base stable-diffusion-2-1-base/ -o real --precision fp16
+  lqhq export lq-ddpm checkpoint-50000/ -o photos-lq
   lqhq export diffir net_g_latest.pth -o sharp --precision fp16 --engine tensorrt-rtx --target sm86,sm89,sm120
 """
 

@@ -70,6 +70,7 @@ def _head(manifest: Manifest) -> list[str]:
         ("prepare", "; ".join(_step(step) for step in manifest.prepare)),
         ("finish", "; ".join(_step(step) for step in manifest.finish)),
         *_words(manifest),
+        *_starts(manifest),
         *(("memory", text) for text in _memory(manifest)),
     ]
     return [f"{manifest.name}: {manifest.task}{scale}, family {manifest.family}", *aligned(rows)]
@@ -88,6 +89,16 @@ def _words(manifest: Manifest) -> list[tuple[str, str]]:
     if manifest.original is not None:
         rows.append(("rules", "--rules original takes the sizes, rounding and tiles of the model's own program"))
     return rows
+
+
+def _starts(manifest: Manifest) -> list[tuple[str, str]]:
+    """How a strength chooses a schedule."""
+    told = manifest.synthesis
+    if told is None:
+        return []
+    first, last = told.schedules[0], told.schedules[-1]
+    names = clean(first) if first == last else f"{clean(first)} to {clean(last)}"
+    return [("strength", f"S runs the last int({told.steps} * S) steps: {names}; at most {told.most:g} if not told")]
 
 
 def _memory(manifest: Manifest) -> list[str]:

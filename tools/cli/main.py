@@ -18,6 +18,7 @@ __all__ = ["COMMANDS", "run"]
 
 COMMANDS = {
     "upscale": "restore image files with a bundle",
+    "synthesize": "make low-quality partners of high-quality images, as training pairs",
     "export": "turn a trained checkpoint into a bundle",
     "parity": "compare a bundle with the PyTorch model it came from",
     "inspect": "show what a bundle holds",

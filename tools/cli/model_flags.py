@@ -24,12 +24,12 @@ __all__ = [
     "settings_of",
 ]
 
-FAMILIES = ("indi", "diffir", "osediff")  # for the help text only: the real list needs torch
+FAMILIES = ("indi", "diffir", "osediff", "lq-ddpm")  # for the help text only: the real list needs torch
 PACKAGES = ("torch", "onnx", "onnxscript", "safetensors", "diffusers", "tokenizers")
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
-    """`--format`, `--config`, `--name`, `--scale`, and what InDI and OSEDiff need besides."""
+    """`--format`, `--config`, `--name`, `--scale`, and what InDI, OSEDiff and LQ-DDPM need besides."""
     add = parser.add_argument
     add("--format", metavar="F", help="how the checkpoint is stored; found out where only one format fits")
     add("--config", metavar="FILE", type=Path, help="JSON with what the weights cannot tell")
@@ -57,6 +57,21 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add("--prompt", metavar="TEXT", help="fold this prompt in: faster, and the bundle takes no other")
     add("--process-size", type=int, metavar="N", help="side that small images are enlarged to first (default: 512)")
+    _add_diffusion_flags(parser.add_argument_group("how lq-ddpm makes low-quality images (the checkpoint's own way)"))
+
+
+def _add_diffusion_flags(group: argparse._ActionsContainer) -> None:
+    """What is not told is the checkpoint's own, and the released program's."""
+    add = group.add_argument
+    add("--weights", choices=("ema", "model"), help="averaged ones, or those of the last step (default: ema if there)")
+    add("--sampler", choices=("unipc", "ddpm", "ddim"), help="(default: unipc for diffusers' checkpoints)")
+    add("--steps", type=int, metavar="N", help="nominal steps, of which the last ones are run (default: 50)")
+    add("--max-strength", type=float, metavar="S", help="the most that is run: int(N * S) steps (default: 0.25)")
+    add("--eta", type=float, metavar="X", help="noise of ddim, 0 to 1 (default: 0)")
+    add("--spacing", choices=("leading", "linspace", "trailing"), help="of diffusers' timesteps, over its config")
+    add("--final-sigmas", choices=("zero", "sigma_min"), help="where unipc ends (default: sigma_min, as in 2023)")
+    add("--respacing", metavar="TEXT", help="guided-diffusion's timestep_respacing, like 50 or ddim25 or 10,15,25")
+    add("--channel-order", choices=("rgb", "bgr"), help="what the network is fed; bgr is the released program's slip")
 
 
 def add_file_flags(parser: argparse._ActionsContainer) -> None:
@@ -114,13 +129,15 @@ def settings_of(args: argparse.Namespace) -> Settings:
     """The flags as settings, checked like a config file. Raises `OptionError`."""
     import msgspec
 
-    from lqhq.export.settings import JOINED, Settings
+    from lqhq.export.settings import DIFFUSION, JOINED, Settings
 
     fields: dict[str, Any] = {
         key: getattr(args, key)
-        for key in ("time_scale", "scale", "resize", "name", *JOINED)
+        for key in ("time_scale", "scale", "resize", "name", *JOINED, *DIFFUSION)
         if getattr(args, key) is not None
     }
+    if args.channel_order:
+        fields["pixels"] = {"range": (-1.0, 1.0), "order": args.channel_order}
     for name, body in args.schedule or ():
         if name in fields.setdefault("schedules", {}):
             raise OptionError(

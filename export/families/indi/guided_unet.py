@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from lqhq.export.families.indi.upsample import Upsample
 
-__all__ = ["GROUPS", "GuidedShape", "GuidedUNet"]
+__all__ = ["GROUPS", "Attention", "GuidedShape", "GuidedUNet"]
 
 GROUPS = 32  # of every GroupNorm in that code base; all widths divide by it
 
@@ -107,16 +107,20 @@ class Attention(nn.Module):
         self.proj_out = nn.Conv1d(channels, channels, 1)
         self.softmax = nn.Softmax(dim=-1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values `[N, heads, dim, T]` of `x` `[N, C, T]`, the scale of scores in the first two."""
         dim = x.shape[1] // self.heads
-        flat = x.flatten(2)
-        qkv = self.qkv(self.norm(flat))
+        qkv = self.qkv(self.norm(x))
         if self.new_order:
             q, k, v = qkv.unflatten(1, (3, self.heads, dim)).unbind(1)
         else:
             q, k, v = qkv.unflatten(1, (self.heads, 3, dim)).unbind(2)
         scale = dim**-0.25
-        weights = self.softmax((q * scale).transpose(-1, -2) @ (k * scale))
+        return q * scale, k * scale, v
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.split(x.flatten(2))
+        weights = self.softmax(q.transpose(-1, -2) @ k)
         out = (v @ weights.transpose(-1, -2)).flatten(1, 2)
         return x + self.proj_out(out).unflatten(2, x.shape[2:])  # type: ignore[no-any-return]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from lqhq.export.family import Format, Network, Weights
 from lqhq.export.state_dict import fill, rename
 from lqhq.runtime.errors import CheckpointError
 
-__all__ = ["DIFFUSERS"]
+__all__ = ["DIFFUSERS", "PlainUNet", "attention_heads", "claims", "unet_of"]
 
 CLASS = "UNet2DModel"
 # What EMAModel.save_pretrained adds to config.json; it describes the averaging, not the network.
@@ -50,29 +50,16 @@ def claims(weights: Weights) -> bool:
 
 
 def load(weights: Weights, config: Mapping[str, Any]) -> Network:
-    from diffusers import UNet2DModel  # takes seconds, and only this format needs it
-
     where, notes = weights.where, list[str]()
-    known = frozenset(inspect.signature(UNet2DModel.__init__).parameters) - {"self"}
-    settings = _settings(where, config, known, notes)
-    inputs, outputs = settings.get("in_channels", 3), settings.get("out_channels", 3)
-    if not (isinstance(inputs, int) and isinstance(outputs, int)):
-        raise _bad_config(where, f"in_channels {inputs!r}, out_channels {outputs!r}")
-    check_channels(where, inputs, outputs)
-    refuse_classes(where, any(settings.get(key) is not None for key in ("class_embed_type", "num_class_embeds")))
-    if settings.get("time_embedding_type", "positional") == "learned":
+    if config.get("time_embedding_type", "positional") == "learned":
         raise CheckpointError(
             f"{where}: time_embedding_type",
             found="'learned', a table of whole timesteps",
             expected="an embedding of continuous t",
             mend="This network cannot be fed InDI's t.",
         )
-    try:
-        unet = UNet2DModel.from_config(settings)
-    except (TypeError, ValueError, RuntimeError, LookupError, ZeroDivisionError, NotImplementedError) as error:
-        raise _bad_config(where, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
-    fill(where, unet, rename(where, weights.tensors, _new_name, notes))
-    heads = _heads(unet)
+    unet = unet_of(weights, config, notes, check_channels)
+    heads = attention_heads(unet)
     return network(
         PlainUNet(unet).eval(),
         multiple=2 ** (len(unet.down_blocks) - 1),
@@ -80,6 +67,31 @@ def load(weights: Weights, config: Mapping[str, Any]) -> Network:
         heads=heads,
         notes=notes,
     )
+
+
+def unet_of(
+    weights: Weights, config: Mapping[str, Any], notes: list[str], check: Callable[[str, int, int], None]
+) -> Any:
+    """The UNet2DModel of `weights`, strictly filled; `check(where, inputs, outputs)` judges its channels.
+
+    Raises `CheckpointError` for a config that does not fit, and for a network that wants a class.
+    """
+    from diffusers import UNet2DModel  # takes seconds, and only this format needs it
+
+    where = weights.where
+    known = frozenset(inspect.signature(UNet2DModel.__init__).parameters) - {"self"}
+    settings = _settings(where, config, known, notes)
+    inputs, outputs = settings.get("in_channels", 3), settings.get("out_channels", 3)
+    if not (isinstance(inputs, int) and isinstance(outputs, int)):
+        raise _bad_config(where, f"in_channels {inputs!r}, out_channels {outputs!r}")
+    check(where, inputs, outputs)
+    refuse_classes(where, any(settings.get(key) is not None for key in ("class_embed_type", "num_class_embeds")))
+    try:
+        unet = UNet2DModel.from_config(settings)
+    except (TypeError, ValueError, RuntimeError, LookupError, ZeroDivisionError, NotImplementedError) as error:
+        raise _bad_config(where, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+    fill(where, unet, rename(where, weights.tensors, _new_name, notes))
+    return unet
 
 
 def _settings(where: str, config: Mapping[str, Any], known: frozenset[str], notes: list[str]) -> dict[str, Any]:
@@ -103,7 +115,7 @@ def _settings(where: str, config: Mapping[str, Any], known: frozenset[str], note
     return {key: value for key, value in config.items() if key in known}
 
 
-def _heads(unet: nn.Module) -> dict[int, int]:
+def attention_heads(unet: nn.Module) -> dict[int, int]:
     """Heads by level: down block i works at level i, up block i at the mirrored one, the middle at the deepest."""
     deepest = len(unet.down_blocks) - 1  # type: ignore[arg-type]
     heads: dict[int, int] = {}

@@ -5,7 +5,7 @@ Structure is read from the weights and compared with the flags. Heads and attent
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from msgspec import Meta
@@ -24,7 +24,7 @@ from lqhq.export.family import Format, Network, Weights
 from lqhq.export.state_dict import fill, rows
 from lqhq.runtime.errors import CheckpointError
 
-__all__ = ["GUIDED"]
+__all__ = ["GUIDED", "GuidedFlags", "attention_heads", "claims", "unet_of"]
 
 Count = Annotated[int, Meta(ge=1, le=1 << 14)]
 # channel_mult "" stands for these, by image_size.
@@ -64,7 +64,20 @@ def claims(weights: Weights) -> bool:
 
 
 def load(weights: Weights, config: Mapping[str, Any]) -> Network:
-    flags, where, tensors = typed(GuidedFlags, config, "guided"), weights.where, weights.tensors
+    flags = typed(GuidedFlags, config, "guided")
+    module, shape = unet_of(weights, flags, check_channels)
+    heads = attention_heads(shape)
+    return network(module, multiple=2 ** (len(shape.widths) - 1), deviations=(NORM, ATTENTION), heads=heads)
+
+
+def unet_of(
+    weights: Weights, flags: GuidedFlags, check: Callable[[str, int, int], None]
+) -> tuple[GuidedUNet, GuidedShape]:
+    """The network of `weights`, strictly filled; `check(where, inputs, outputs)` judges its channels.
+
+    Raises `CheckpointError` for flags that are missing or do not fit, and for a network that wants a class.
+    """
+    where, tensors = weights.where, weights.tensors
     head_width = flags.num_head_channels if (flags.num_head_channels or -1) > 0 else 0
     if not head_width:
         need("num_heads", flags.num_heads, "guided")
@@ -79,14 +92,14 @@ def load(weights: Weights, config: Mapping[str, Any]) -> Network:
     )
     _check_flags(where, flags, shape)
     refuse_classes(where, bool(flags.class_cond) or "label_emb.weight" in tensors)
-    check_channels(where, shape.in_channels, shape.out_channels)
+    check(where, shape.in_channels, shape.out_channels)
     _check_divisions(where, shape)
     module = GuidedUNet(shape)
     fill(where, module, tensors)
-    return network(module, multiple=2 ** (len(shape.widths) - 1), deviations=(NORM, ATTENTION), heads=_heads(shape))
+    return module, shape
 
 
-def _heads(shape: GuidedShape) -> dict[int, int]:
+def attention_heads(shape: GuidedShape) -> dict[int, int]:
     """Heads by level; the middle block always attends, at the deepest level."""
     levels = shape.attention | {len(shape.widths) - 1}
     return {level: max(shape.heads_at(shape.widths[level], up=up) for up in (False, True)) for level in levels}

@@ -73,9 +73,10 @@ def read_parsed(definition: Any, module: Any) -> Parsed:
     weights: Counter[Float] = Counter()
     for layer in _layers(definition):
         kind = KINDS.get(layer.type.name)
-        dtype = type_name(layer.get_output(0).dtype.name)
-        if kind and dtype in get_args(Float):
-            counts[kind, cast(Float, dtype)] += 1
+        if kind:  # others may have no output at all: the trip limit of a loop
+            dtype = type_name(layer.get_output(0).dtype.name)
+            if dtype in get_args(Float):
+                counts[kind, cast(Float, dtype)] += 1
         for held in _weights(layer, module):
             # NumPy's arrays where NumPy has the type, the flavour's own value where it has none (bfloat16).
             name = type_name(held.dtype.name)

@@ -18,6 +18,7 @@ from lqhq.tools.cli.main import run
 DATA = Path(__file__).parents[2] / "data" / "osediff-tiny"
 # The least DiffIR that has every part: attention at the first and the last level, a tail, CPEN without blocks.
 DIFFIR = {"blocks": (1, 0, 0, 1), "refinement": 0, "heads": (1, 1, 1, 2), "hidden": (8, 9, 1, 16), "encoder_blocks": 0}
+LQ_DDPM = [str(DATA.parent / "lq_ddpm-diffusers-tiny" / "pipeline"), "--steps", "4", "--max-strength", "0.5"]
 # The golden set. Minutes to export: slow.
 OSEDIFF = [str(DATA / "osediff.pkl"), "--base", str(DATA / "base"), "--process-size", "48"]
 NAMES = [pytest.param(one.name, marks=pytest.mark.slow) if one.joined else one.name for one in FAMILIES]
@@ -37,7 +38,7 @@ def halves(tmp_path_factory, exported, official) -> Callable[[str], Path]:
         if family == "indi":
             return exported("film-half")
         if family not in done:
-            checkpoints = {"diffir": [str(root / "net_g.pth")], "osediff": OSEDIFF}
+            checkpoints = {"diffir": [str(root / "net_g.pth")], "osediff": OSEDIFF, "lq-ddpm": LQ_DDPM}
             assert family in checkpoints, f"no small checkpoint of {family}: add one here"
             torch.save(official(**DIFFIR)[1], root / "net_g.pth")
             words = ["export", family, *checkpoints[family], "-o", str(root / family), "--precision", "fp16"]
