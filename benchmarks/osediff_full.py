@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -231,13 +231,17 @@ def engine_rows(where: OseDiffFolder, folder: Path, case: Case) -> list[tuple[ob
     return rows
 
 
-def measure(page: Page, where: OseDiffFolder, folder: Path, case: Case, *, fresh: bool, engines: bool) -> None:
-    """All tables; engines first fail where nothing else has been waited for."""
+def measure(
+    page: Page, where: OseDiffFolder, folder: Path, case: Case, *, fresh: bool, engines: bool
+) -> Iterator[None]:
+    """All tables, one after the other: each takes minutes."""
     threads, manifest = cpu_count(), read_manifest(where.bundle)
     page.text(export_text(where.record(), fresh, where.bundle))
     page.table("Parity, as the bundle records it", PARITY, parity_rows(manifest))
     page.text(x0_text(where.bundle, manifest))
+    yield
     page.table("Finished images", IMAGES, run_images(where, folder, case.images, manifest))
+    yield
     outcomes = {role: contest(role, case, where, threads) for role in STAGES}
     sizes: osediff_checkpoint.Sizes = getattr(osediff_checkpoint, case.size)
     side = 8 * case.latents
@@ -246,9 +250,11 @@ def measure(page: Page, where: OseDiffFolder, folder: Path, case: Case, *, fresh
     page.text(
         f"The UNet of a tile of {case.latents * 3 // 2}x{case.latents * 3 // 2} latents takes {larger / 1e9:.3g} GMAC."
     )
+    yield
     if engines:
         page.table("TensorRT-RTX engines in fp16", ENGINES, engine_rows(where, folder, case))
         page.text("Built on the CPU above, on a machine without a GPU: **none was opened or run**.")
+        yield
 
 
 def main() -> None:
@@ -275,8 +281,8 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         where = OseDiffFolder(folder)
         fresh = prepare(where, folder, case.size)
-        measure(page, where, Path(scratch), case, fresh=fresh, engines=args.engines)
-    page.write(args.output)
+        for _ in measure(page, where, Path(scratch), case, fresh=fresh, engines=args.engines):
+            page.write(args.output)
 
 
 if __name__ == "__main__":
