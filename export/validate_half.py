@@ -62,13 +62,14 @@ class HalfReport:
 class _Side:
     """One of the two that run the graphs of a precision: PyTorch, or an engine.
 
-    Of a heavy model one side at a time is held: `rest` is called between the two.
+    Of a heavy model one role at a time is held, and of one side: `rest` is called between the two.
     """
 
     def __init__(self, recipe: Recipe, open_one: Callable[[Role], Session]) -> None:
         self._open, self._heavy = open_one, is_heavy(recipe)
         self._all: list[tuple[str, FiniteSession]] = []
-        self.sessions = SessionPool(tuple(graph.role for graph in recipe.graphs), self._opened)
+        roles = tuple(graph.role for graph in recipe.graphs)
+        self.sessions = SessionPool(roles, self._opened, thrifty=self._heavy)
 
     def _opened(self, name: str) -> Session:
         session = FiniteSession(self._open(cast(Role, name)))
