@@ -39,9 +39,9 @@ from lqhq.runtime.manifest import Manifest
 MINUTES, BYTES = 20, 12e9  # what an export in fp32 and fp16 may take
 X0 = 1e-3  # of the largest value: how far x0 may be from PyTorch's
 CLOSE = 1e-3  # the same, of a stage
-# Share of the finished image's levels that may differ, and by how much. Random weights magnify: the goldens of trained
-# form stay below 0.1 %; a wrong window, rounding or colour fix changes a tenth and more.
-CHANGED, STEP = 1e-2, 1
+# Share of the finished image's levels that may differ, and by how much: one where a value lies between two, which
+# the colour fix multiplies by the ratio of deviations. 0.02 % by two levels were seen at 1024 pixels.
+CHANGED, STEP = 1e-3, 2
 IMAGES = ("image", "tiles", "seconds", "PyTorch's", "peak RSS GB", "PyTorch's", "levels that differ", "by", "how")
 PARITY = ("what", "precision", "cases", "max abs", "bound", "passed")
 SHARES = ("stage", "lqhq s", "PyTorch's time / lqhq's", "peak RSS GB", "PyTorch's", "apart", "GMAC", "of GMAC")
@@ -143,7 +143,7 @@ def image_row(folder: Path, side: int) -> tuple[object, ...]:
     changed = float((apart > 0).mean())
     if apart.max() > STEP or changed > CHANGED:
         raise SystemExit(
-            f"{side}: {changed:.2%} of levels differ, by up to {apart.max()}; expected {CHANGED:.0%}, {STEP}"
+            f"{side}: {changed:.2%} of levels differ, by up to {apart.max()}; expected {CHANGED:.1%}, {STEP}"
         )
     return (
         f"{side}x{side} to {plain.shape[1]}x{plain.shape[0]}",

@@ -110,8 +110,8 @@ def validate_half(
     """Run the recipe in half, the bundle's graphs of `precision`, and the float32 formula on the same inputs.
 
     `islands` by role stay in float32, those that are declared where none are given. Without `images` the shipped photos
-    are taken. Finished images must come to `least_psnr` dB. Raises `EngineError` when a graph does not
-    run; a difference is not an error but a failed case.
+    are taken. Finished images must come to `least_psnr` dB. Raises `EngineError` when a graph does not run; a
+    difference is not an error but a failed case.
     """
     threads = cpu_count() if threads is None else threads
     least = LEAST_PSNR[precision] if least_psnr is None else least_psnr
