@@ -29,7 +29,7 @@ FORMS: tuple[Form, ...] = ("whole", "segments", "scratch")
 STAGES: tuple[Role, ...] = ("encode", "denoise", "decode")
 MARGIN = 1.25  # of what strips are counted to take: engines hold a little more
 # Bytes that a strip's run may take: a fifth of the budget, within these. Halos are run twice, so higher strips are
-# faster, up to a point: see benchmarks/results/vae_segments.md.
+# faster, up to a point: benchmarks/vae_segments.py measures it.
 STRIP_SHARE, LEAST_STRIP, MOST_STRIP = 5, 32 << 20, 1 << 30
 
 
