@@ -22,10 +22,10 @@ from lqhq.export.goldens import role_cases
 from lqhq.export.half import DTYPES, at_precision
 from lqhq.export.half_arithmetic import HalfArithmetic
 from lqhq.export.heavy import give_back, is_heavy
-from lqhq.export.judged_images import Exact, JudgedImages, judged_images, odd_images
+from lqhq.export.judged_images import Exact, JudgedImages, judged_images, odd_images, restored
 from lqhq.export.reference import reference_outputs
 from lqhq.export.torch_session import TorchSession
-from lqhq.export.validate import SEED, WHOLE, planes
+from lqhq.export.validate import SEED, planes
 from lqhq.runtime.bundle import Bundle
 from lqhq.runtime.errors import EngineError
 from lqhq.runtime.machine import cpu_count
@@ -207,9 +207,8 @@ def _images(runs: _Runs, images: Sequence[Exact], least: float, what: str = "ima
 
 def _judged(restorer: Restorer, exact: Exact, least: float, what: str) -> Case:
     case = f"{exact.name}, {exact.schedule}" if exact.schedule else exact.name
-    told: dict[str, Any] = {"mask": exact.photo.mask, "schedule": exact.schedule, "noise": exact.noise or None}
     try:
-        found = restorer.restore(exact.photo.image, **told, tile=WHOLE, overlap=0)
+        found = restored(restorer, exact)
     except EngineError as error:  # NaN in the image
         return Case(
             what=what,

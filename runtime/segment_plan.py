@@ -124,11 +124,11 @@ def strip_rows(step: Step, budget: int) -> int:
 
     A quarter of the rows at most, where that is many: while a strip runs, the one before it is stored and measured.
     """
-    least, most = step.unit, max(MANY, -(-step.length // 4))
+    least, most = step.unit, min(step.length, max(MANY, -(-step.length // 4)))
     if step.segment.kind == "attention":
         least, most = 2 * TOKENS, step.length
-    rows = min(budget // _row_bytes(step) - 2 * step.segment.halo, round_up(most, step.unit))
-    return max(least, min(rows // step.unit * step.unit, round_up(step.length, step.unit)))
+    rows = budget // _row_bytes(step) - 2 * step.segment.halo
+    return max(least, min(rows // step.unit * step.unit, round_up(most, step.unit)))
 
 
 def strip_bytes(step: Step) -> int:
