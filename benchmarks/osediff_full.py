@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,9 +39,9 @@ from lqhq.runtime.manifest import Manifest
 MINUTES, BYTES = 20, 12e9  # what an export in fp32 and fp16 may take
 X0 = 1e-3  # of the largest value: how far x0 may be from PyTorch's
 CLOSE = 1e-3  # the same, of a stage
-# Share of the finished image's levels that may differ, and by how much. Random weights magnify: the goldens of trained
-# form stay below 0.1 %; a wrong window, rounding or colour fix changes a tenth and more.
-CHANGED, STEP = 1e-2, 1
+# Share of the finished image's levels that may differ, and by how much: one where a value lies between two, which
+# the colour fix multiplies by the ratio of deviations. 0.02 % by two levels were seen at 1024 pixels.
+CHANGED, STEP = 1e-3, 2
 IMAGES = ("image", "tiles", "seconds", "PyTorch's", "peak RSS GB", "PyTorch's", "levels that differ", "by", "how")
 PARITY = ("what", "precision", "cases", "max abs", "bound", "passed")
 SHARES = ("stage", "lqhq s", "PyTorch's time / lqhq's", "peak RSS GB", "PyTorch's", "apart", "GMAC", "of GMAC")
@@ -143,7 +143,7 @@ def image_row(folder: Path, side: int) -> tuple[object, ...]:
     changed = float((apart > 0).mean())
     if apart.max() > STEP or changed > CHANGED:
         raise SystemExit(
-            f"{side}: {changed:.2%} of levels differ, by up to {apart.max()}; expected {CHANGED:.0%}, {STEP}"
+            f"{side}: {changed:.2%} of levels differ, by up to {apart.max()}; expected {CHANGED:.1%}, {STEP}"
         )
     return (
         f"{side}x{side} to {plain.shape[1]}x{plain.shape[0]}",
@@ -231,13 +231,17 @@ def engine_rows(where: OseDiffFolder, folder: Path, case: Case) -> list[tuple[ob
     return rows
 
 
-def measure(page: Page, where: OseDiffFolder, folder: Path, case: Case, *, fresh: bool, engines: bool) -> None:
-    """All tables; engines first fail where nothing else has been waited for."""
+def measure(
+    page: Page, where: OseDiffFolder, folder: Path, case: Case, *, fresh: bool, engines: bool
+) -> Iterator[None]:
+    """All tables, one after the other: each takes minutes."""
     threads, manifest = cpu_count(), read_manifest(where.bundle)
     page.text(export_text(where.record(), fresh, where.bundle))
     page.table("Parity, as the bundle records it", PARITY, parity_rows(manifest))
     page.text(x0_text(where.bundle, manifest))
+    yield
     page.table("Finished images", IMAGES, run_images(where, folder, case.images, manifest))
+    yield
     outcomes = {role: contest(role, case, where, threads) for role in STAGES}
     sizes: osediff_checkpoint.Sizes = getattr(osediff_checkpoint, case.size)
     side = 8 * case.latents
@@ -246,9 +250,11 @@ def measure(page: Page, where: OseDiffFolder, folder: Path, case: Case, *, fresh
     page.text(
         f"The UNet of a tile of {case.latents * 3 // 2}x{case.latents * 3 // 2} latents takes {larger / 1e9:.3g} GMAC."
     )
+    yield
     if engines:
         page.table("TensorRT-RTX engines in fp16", ENGINES, engine_rows(where, folder, case))
         page.text("Built on the CPU above, on a machine without a GPU: **none was opened or run**.")
+        yield
 
 
 def main() -> None:
@@ -275,8 +281,8 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         where = OseDiffFolder(folder)
         fresh = prepare(where, folder, case.size)
-        measure(page, where, Path(scratch), case, fresh=fresh, engines=args.engines)
-    page.write(args.output)
+        for _ in measure(page, where, Path(scratch), case, fresh=fresh, engines=args.engines):
+            page.write(args.output)
 
 
 if __name__ == "__main__":

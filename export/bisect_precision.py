@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,9 +19,9 @@ from lqhq.export.family import Recipe, RoleGraph
 from lqhq.export.half import DTYPES, halved
 from lqhq.export.half_arithmetic import HalfArithmetic
 from lqhq.export.half_settings import IslandPlan
-from lqhq.export.judged_images import Exact, JudgedImages, judged_images
+from lqhq.export.judged_images import Exact, JudgedImages, judged_images, restored
 from lqhq.export.torch_session import TorchSession
-from lqhq.export.validate import SEED, WHOLE
+from lqhq.export.validate import SEED
 from lqhq.export.validate_half import EXTREME_DB, MOST_DB, largest_allowed
 from lqhq.runtime.bundle import Bundle
 from lqhq.runtime.errors import CheckpointError, EngineError
@@ -236,7 +235,5 @@ class _Trial:
         return ""
 
     def _distance(self, restorer: Restorer, exact: Exact) -> float:
-        photo = exact.photo
-        told: dict[str, Any] = {"mask": photo.mask, "schedule": exact.schedule, "noise": exact.noise or None}
-        psnr = measure(restorer.restore(photo.image, **told, tile=WHOLE, overlap=0), exact.levels, peak=255).psnr
+        psnr = measure(restored(restorer, exact), exact.levels, peak=255).psnr
         return np.inf if psnr is None else psnr

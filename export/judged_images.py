@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,12 @@ from lqhq.export.family import Arrays, Recipe
 from lqhq.export.goldens import synthetic_image, synthetic_mask
 from lqhq.export.reference import Finished, image_noise, reference_image
 from lqhq.export.sensitivity import JITTER
-from lqhq.export.validate import SEED, Photo, centre, check_photos, sizes
+from lqhq.export.validate import SEED, WHOLE, Photo, centre, check_photos, sizes
 from lqhq.runtime.manifest import Manifest
 from lqhq.runtime.parity import measure
+from lqhq.runtime.restorer import Restorer
 
-__all__ = ["PHOTO_SIDE", "Exact", "JudgedImages", "default_images", "judged_images", "odd_images"]
+__all__ = ["PHOTO_SIDE", "Exact", "JudgedImages", "default_images", "judged_images", "odd_images", "restored"]
 
 PHOTO_SIDE = 256  # of a photo, in network pixels
 LEAST_SIDE = 32  # that a photo is cut to
@@ -82,6 +84,12 @@ def default_images(recipe: Recipe) -> dict[str, Photo]:
         name: Photo(image, synthetic_mask(*image.shape[:2]) if recipe.masked else None)
         for name, image in default_photos().items()
     }
+
+
+def restored(restorer: Restorer, exact: Exact) -> NDArray[np.uint8]:
+    """What `restorer` makes of the same image, whole, with the same noise. Raises `EngineError` for NaN in it."""
+    told: dict[str, Any] = {"mask": exact.photo.mask, "schedule": exact.schedule, "noise": exact.noise or None}
+    return cast(NDArray[np.uint8], restorer.restore(exact.photo.image, **told, tile=WHOLE, overlap=0))
 
 
 def _fair(recipe: Recipe, name: str, photo: Photo, side: int) -> Exact:

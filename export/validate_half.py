@@ -22,10 +22,10 @@ from lqhq.export.goldens import role_cases
 from lqhq.export.half import DTYPES, at_precision
 from lqhq.export.half_arithmetic import HalfArithmetic
 from lqhq.export.heavy import give_back, is_heavy
-from lqhq.export.judged_images import Exact, JudgedImages, judged_images, odd_images
+from lqhq.export.judged_images import Exact, JudgedImages, judged_images, odd_images, restored
 from lqhq.export.reference import reference_outputs
 from lqhq.export.torch_session import TorchSession
-from lqhq.export.validate import SEED, WHOLE, planes
+from lqhq.export.validate import SEED, planes
 from lqhq.runtime.bundle import Bundle
 from lqhq.runtime.errors import EngineError
 from lqhq.runtime.machine import cpu_count
@@ -62,13 +62,14 @@ class HalfReport:
 class _Side:
     """One of the two that run the graphs of a precision: PyTorch, or an engine.
 
-    Of a heavy model one side at a time is held: `rest` is called between the two.
+    Of a heavy model one role at a time is held, and of one side: `rest` is called between the two.
     """
 
     def __init__(self, recipe: Recipe, open_one: Callable[[Role], Session]) -> None:
         self._open, self._heavy = open_one, is_heavy(recipe)
         self._all: list[tuple[str, FiniteSession]] = []
-        self.sessions = SessionPool(tuple(graph.role for graph in recipe.graphs), self._opened)
+        roles = tuple(graph.role for graph in recipe.graphs)
+        self.sessions = SessionPool(roles, self._opened, thrifty=self._heavy)
 
     def _opened(self, name: str) -> Session:
         session = FiniteSession(self._open(cast(Role, name)))
@@ -109,8 +110,8 @@ def validate_half(
     """Run the recipe in half, the bundle's graphs of `precision`, and the float32 formula on the same inputs.
 
     `islands` by role stay in float32, those that are declared where none are given. Without `images` the shipped photos
-    are taken. Finished images must come to `least_psnr` dB. Raises `EngineError` when a graph does not
-    run; a difference is not an error but a failed case.
+    are taken. Finished images must come to `least_psnr` dB. Raises `EngineError` when a graph does not run; a
+    difference is not an error but a failed case.
     """
     threads = cpu_count() if threads is None else threads
     least = LEAST_PSNR[precision] if least_psnr is None else least_psnr
@@ -206,9 +207,8 @@ def _images(runs: _Runs, images: Sequence[Exact], least: float, what: str = "ima
 
 def _judged(restorer: Restorer, exact: Exact, least: float, what: str) -> Case:
     case = f"{exact.name}, {exact.schedule}" if exact.schedule else exact.name
-    told: dict[str, Any] = {"mask": exact.photo.mask, "schedule": exact.schedule, "noise": exact.noise or None}
     try:
-        found = restorer.restore(exact.photo.image, **told, tile=WHOLE, overlap=0)
+        found = restored(restorer, exact)
     except EngineError as error:  # NaN in the image
         return Case(
             what=what,

@@ -27,9 +27,9 @@ __all__ = ["Form", "LatentChoice", "LatentRequest", "choose_latents"]
 Form = Literal["whole", "segments", "scratch"]
 FORMS: tuple[Form, ...] = ("whole", "segments", "scratch")
 STAGES: tuple[Role, ...] = ("encode", "denoise", "decode")
-# Bytes that a strip's run may take: a fifth of the budget, within these. Halos are run twice, so higher strips are
-# faster: at 512 pixels strips of 64 MB cost a fifth more, of 256 MB 3 %.
 MARGIN = 1.25  # of what strips are counted to take: engines hold a little more
+# Bytes that a strip's run may take: a fifth of the budget, within these. Halos are run twice, so higher strips are
+# faster, up to a point: benchmarks/vae_segments.py measures it.
 STRIP_SHARE, LEAST_STRIP, MOST_STRIP = 5, 32 << 20, 1 << 30
 
 

@@ -60,18 +60,18 @@ class RowMoments:
 def _measured(block: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and spread of each row of `[channels, n, width]`: of squares where little cancels, else of differences."""
     width = block.shape[2]
-    mean = (np.add.reduce(block, axis=2) / np.float32(width)).astype(np.float64)
+    near = np.add.reduce(block, axis=2) / np.float32(width)
+    mean = near.astype(np.float64)
     spread = np.einsum("cnw,cnw->cn", block, block) - width * mean * mean
     cancels = ~(spread >= LITTLE * width * mean * mean)  # NaN and infinity, too
     if cancels.any():
-        mean[cancels], spread[cancels] = _differing(block[cancels])
+        mean[cancels], spread[cancels] = _differing(block[cancels], near[cancels])
     return mean, spread
 
 
-def _differing(rows: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The same of `[n, width]`, about each row's own mean."""
+def _differing(rows: Array, near: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The same of `[n, width]`, about each row's rounded mean."""
     width = rows.shape[1]
-    near = np.add.reduce(rows, axis=1) / np.float32(width)
     difference = rows - near[:, None]
     off = np.add.reduce(difference, axis=1).astype(np.float64)  # what rounding left of the mean
     spread = np.einsum("nw,nw->n", difference, difference) - off * off / width

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lqhq.runtime.errors import EngineError, LimitError, LqhqError
 from lqhq.runtime.geometry import Size
-from lqhq.runtime.segment_canvas import canvas_bytes
+from lqhq.runtime.segment_canvas import Room, canvas_bytes, new_room
 
 __all__ = ["FileCanvas", "ScratchFolder"]
 
@@ -56,9 +56,9 @@ class FileCanvas:
             self.close()
             raise self._fault(error) from error
 
-    def read(self, start: int, stop: int, planes: slice = slice(None)) -> Array:
+    def read(self, start: int, stop: int, planes: slice = slice(None), room: Room = new_room) -> Array:
         chosen = range(self._channels)[planes]
-        values = np.empty((len(chosen), stop - start), np.float32)
+        values = room(len(chosen) * (stop - start)).reshape(len(chosen), -1)
         for row, plane in zip(values, chosen, strict=True):
             self._whole(os.preadv, row, plane, start)
         return values

@@ -14,17 +14,26 @@ from numpy.typing import NDArray
 
 from lqhq.runtime.geometry import Size
 
-__all__ = ["Canvas", "CanvasMaker", "HeldCanvas", "Reader", "RowReader", "canvas_bytes"]
+__all__ = ["Canvas", "CanvasMaker", "HeldCanvas", "Reader", "Room", "RowReader", "canvas_bytes", "new_room"]
 
 Array = NDArray[np.float32]
+Room = Callable[[int], Array]  # an array of so many float32 values
 RowReader = Callable[[int, int], Array]  # (top, rows) -> [C, rows, W]: what a role is given, made when it is asked for
+
+
+def new_room(values: int) -> Array:
+    """A flat array of its own."""
+    return np.empty(values, np.float32)
 
 
 class Reader(Protocol):
     """What a segment can read."""
 
-    def read(self, start: int, stop: int, planes: slice = slice(None)) -> Array:
-        """`[planes, stop - start]`, float32, contiguous; not to be written to."""
+    def read(self, start: int, stop: int, planes: slice = slice(None), room: Room = new_room) -> Array:
+        """`[planes, stop - start]`, float32, contiguous; not to be written to.
+
+        A copy lies in `room(values)`, a flat array: the same one again and again is faster than a new one each time.
+        """
         ...
 
 
@@ -59,12 +68,15 @@ class HeldCanvas:
         self._starts: list[int] = []
         self._pieces: list[Array] = []
 
-    def read(self, start: int, stop: int, planes: slice = slice(None)) -> Array:
+    def read(self, start: int, stop: int, planes: slice = slice(None), room: Room = new_room) -> Array:
         first, last = bisect_right(self._starts, start) - 1, bisect_left(self._starts, stop)
         if last - first == 1:
             begin = self._starts[first]
-            return np.ascontiguousarray(self._pieces[first][planes, start - begin : stop - begin])
-        values = np.empty((len(range(self._channels)[planes]), stop - start), np.float32)
+            part = self._pieces[first][planes, start - begin : stop - begin]
+            if part.flags.c_contiguous:
+                return part
+        count = len(range(self._channels)[planes])
+        values = room(count * (stop - start)).reshape(count, -1)
         for begin, piece in zip(self._starts[first:last], self._pieces[first:last], strict=True):
             low, high = max(start, begin), min(stop, begin + piece.shape[1])
             values[:, low - start : high - start] = piece[planes, low - begin : high - begin]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lqhq.runtime.geometry import Box
 from lqhq.runtime.job import Call
 from lqhq.runtime.moments import RowMoments
-from lqhq.runtime.segment_canvas import Canvas, CanvasMaker, HeldCanvas, RowReader
+from lqhq.runtime.segment_canvas import Canvas, CanvasMaker, HeldCanvas, Room, RowReader, new_room
 from lqhq.runtime.segment_plan import Step, last_reads
 from lqhq.runtime.session import Feed, Fetch, fetched
 
@@ -58,6 +58,7 @@ class Segmented:
         self._keys: dict[str, Array] = {}
         self._statistics: dict[str, Array] = {}
         self._step = self._steps[0]
+        self._spare = _Spare()
         self._begin(0)
 
     @property
@@ -80,21 +81,23 @@ class Segmented:
         return Call(segment_role(self._role, self._at), self._given - 1, 0, box)
 
     def feed(self, call: Call) -> Feed:
-        """The inputs of a strip, `[1, ...]` each, float32; none changes later."""
+        """The inputs of a strip, `[1, ...]` each, float32; none changes before the strip is done."""
         segment, width = self._step.segment, self._step.x_size.width
         strip = self._step.strip(call.tile)
+        room = self._spare.room(call.tile)
         if segment.kind == "attention":
-            return self._tokens(strip.start, strip.stop)
+            return self._tokens(strip.start, strip.stop, room)
         shape = (1, -1, strip.last - strip.first, width)
-        feed = {"x": self._rows(segment.x, strip.first, strip.last).reshape(shape)}
+        feed = {"x": self._rows(segment.x, strip.first, strip.last, room).reshape(shape)}
         if segment.skip is not None:
-            feed["skip"] = self._rows(segment.skip, strip.first, strip.last).reshape(shape)
+            feed["skip"] = self._rows(segment.skip, strip.first, strip.last, room).reshape(shape)
         return feed | self._statistics
 
     def done(self, call: Call, fetch: Fetch) -> None:
         """Take `y` of a strip. Raises `EngineError` where it is missing or of another shape."""
         step, strip = self._step, self._step.strip(call.tile)
         segment = step.segment
+        self._spare.free(call.tile)
         if segment.kind == "attention":
             y = fetched(call.role, fetch, "y", (segment.channels, strip.stop - strip.start))
             self._canvases[segment.y].write(strip.start, y)
@@ -114,23 +117,24 @@ class Segmented:
             canvas.close()
         self._canvases.clear()
         self._keys.clear()
+        self._spare = _Spare()
 
-    def _rows(self, name: str, first: int, last: int) -> Array:
+    def _rows(self, name: str, first: int, last: int, room: Room) -> Array:
         if name in self._inputs:
             return np.ascontiguousarray(self._inputs[name](first, last - first), np.float32)
         width = self._step.x_size.width
-        return self._canvases[name].read(first * width, last * width)
+        return self._canvases[name].read(first * width, last * width, room=room)
 
-    def _tokens(self, start: int, stop: int) -> Feed:
+    def _tokens(self, start: int, stop: int, room: Room) -> Feed:
         """Queries and the skip of tokens `start` to `stop`; keys and values of all, read once."""
         segment, pixels = self._step.segment, self._step.x_size.pixels
         qkv, wide = self._canvases[segment.x], segment.channels
         if not self._keys:
             planes = {"k": slice(wide, 2 * wide), "v": slice(2 * wide, 3 * wide)}
             self._keys = {name: qkv.read(0, pixels, chosen)[None] for name, chosen in planes.items()}
-        feed = {"q": qkv.read(start, stop, slice(0, wide))[None], **self._keys}
+        feed = {"q": qkv.read(start, stop, slice(0, wide), room)[None], **self._keys}
         if segment.skip is not None:
-            feed["skip"] = self._canvases[segment.skip].read(start, stop)[None]
+            feed["skip"] = self._canvases[segment.skip].read(start, stop, room=room)[None]
         return feed
 
     def _store(self, top: int, rows: Array) -> None:
@@ -150,6 +154,7 @@ class Segmented:
         self._at, self._given, self._returned = index, 0, 0
         self._keys = {}
         if self.finished:
+            self._spare = _Spare()
             return
         self._step = self._steps[index]
         segment = self._step.segment
@@ -179,3 +184,26 @@ class Segmented:
             bottom = min(top + rows, size.height)
             values = canvas.read(top * size.width, bottom * size.width)
             self._moments[name].add(top, values.reshape(len(values), -1, size.width))
+
+
+class _Spare:
+    """Arrays that strips were fed from, for strips to come: new ones would be cleared by the kernel first."""
+
+    def __init__(self) -> None:
+        self._lent: dict[int, list[Array]] = {}
+        self._free: list[Array] = []
+
+    def room(self, strip: int) -> Room:
+        """Room for `strip` until it is freed."""
+
+        def taken(values: int) -> Array:
+            self._free = [one for one in self._free if one.size >= values]  # sizes settle at the largest
+            array = self._free.pop() if self._free else new_room(values)
+            self._lent.setdefault(strip, []).append(array)
+            return array[:values]
+
+        return taken
+
+    def free(self, strip: int) -> None:
+        """What `strip` was fed from is no longer read."""
+        self._free += self._lent.pop(strip, ())

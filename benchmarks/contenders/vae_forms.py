@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +50,10 @@ def whole(file: str, role: str, side: int, threads: int) -> Entry:
     return Entry(run=run, answer=run, note="opened before")
 
 
-def planned(segments: Sequence[Segment], inputs: Mapping[str, Array], count: int) -> tuple[Step, ...]:
-    """Every segment in `count` strips, or as many as it has rows."""
+def planned(segments: Sequence[Segment], inputs: Mapping[str, Array], budget: int) -> tuple[Step, ...]:
+    """Strips as the runtime plans them, of `budget` bytes each at most."""
     size = Size(*inputs["input"].shape[1:])
-    steps = plan_segments(segments, size, channels={name: len(array) for name, array in inputs.items()}, budget=1 << 40)
-    return tuple(replace(step, height=max(step.unit, -(-step.length // count))) for step in steps)
+    return plan_segments(segments, size, channels={name: len(array) for name, array in inputs.items()}, budget=budget)
 
 
 def _read(parts: str, role: str) -> tuple[Path, tuple[Segment, ...]]:
@@ -69,11 +67,11 @@ def _pool(folder: Path, role: str, segments: Sequence[Segment], threads: int) ->
     return SessionPool(tuple(files), lambda name: OnnxSession(files[name], threads=threads, turns=True))
 
 
-def strips(parts: str, role: str, side: int, threads: int, count: int) -> Entry:
-    """All segments in `count` strips each, every session opened for its turn and closed after it."""
+def strips(parts: str, role: str, side: int, threads: int, budget: int) -> Entry:
+    """All segments in strips of `budget` bytes, every session opened for its turn and closed after it."""
     folder, segments = _read(parts, role)
     inputs = vae_inputs(role, side)
-    steps = planned(segments, inputs, count)
+    steps = planned(segments, inputs, budget)
     sessions = _pool(folder, role, segments, threads)
 
     def run() -> Array:

@@ -40,9 +40,9 @@ def test_an_image_is_told(tmp_path: Path) -> None:
     assert row == ("8x8 to 32x32", "4 of 80 latents", "12", "12", "5.0", "5.0", "0.0977%", 1, "as planned")
 
 
-@pytest.mark.parametrize(("changed", "by"), [(1, 2), (100, 1)])
+@pytest.mark.parametrize(("changed", "by"), [(1, 3), (100, 1)])
 def test_an_image_that_differs_ends_the_run(tmp_path: Path, changed: int, by: int) -> None:
-    """The planted faults: one level by two, and every thirtieth by one."""
+    """The planted faults: one level by three, and every thirtieth by one."""
     _image(tmp_path, changed, by)
     with pytest.raises(SystemExit, match="of levels differ"):
         osediff_full.image_row(tmp_path, 8)

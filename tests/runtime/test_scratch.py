@@ -48,6 +48,17 @@ def test_written_whole(canvas: Canvas) -> None:
     canvas.close()
 
 
+def test_copies_lie_in_the_room_that_is_given(canvas: Canvas) -> None:
+    wanted, room = values(), np.zeros(100, np.float32)
+    for start, stop in ((0, 3), (3, 35)):
+        canvas.write(start, wanted[:, start:stop])
+    part = canvas.read(1, 30, slice(0, 2), lambda count: room[:count])
+    assert np.shares_memory(part, room)
+    np.testing.assert_array_equal(part, wanted[:2, 1:30])
+    assert not room[58:].any()
+    canvas.close()
+
+
 def test_short_transfers_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel may move less than was asked for."""
     canvas, whole = ScratchFolder(tmp_path)(3, SIZE), (os.preadv, os.pwritev)

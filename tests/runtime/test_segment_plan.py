@@ -57,6 +57,13 @@ def test_strips_stay_within_the_budget(budget: int) -> None:
         assert strip_bytes(step) > budget / 4 or step.count == 1 or step.height == least.height
 
 
+def test_a_high_canvas_is_in_four_strips_at_least() -> None:
+    """So that one is measured while the next one runs; a low one is not cut for that."""
+    counts = {step.segment.y: step.count for step in planned(Size(1024, 12), 1 << 40)}
+    assert counts["a"] == counts["b"] == 4
+    assert all(step.count == 1 for step in planned(Size(64, 12), 1 << 40))
+
+
 def test_strips_are_equal() -> None:
     """But for one row of `y`; none is a single token, whatever the budget."""
     for budget in range(10_000, 30_000, 1_234):

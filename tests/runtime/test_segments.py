@@ -21,7 +21,7 @@ from lqhq.runtime.job import Job
 from lqhq.runtime.latent_spec import GroupNorm, Segment, check_canvases
 from lqhq.runtime.moments import RowMoments
 from lqhq.runtime.scratch import ScratchFolder
-from lqhq.runtime.segment_canvas import CanvasMaker, HeldCanvas
+from lqhq.runtime.segment_canvas import CanvasMaker, HeldCanvas, new_room
 from lqhq.runtime.segment_plan import plan_segments
 from lqhq.runtime.segments import Segmented, segment_role
 
@@ -244,6 +244,24 @@ def test_canvases_go_after_their_last_reader() -> None:
     half_done.close()
     half_done.close()
     assert not alive
+
+
+def test_strips_are_fed_from_the_same_arrays_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def counted(count: int) -> Any:
+        made.append(count)
+        return new_room(count)
+
+    wanted = restored(Size(40, 10), 1)
+    monkeypatch.setattr(subject, "new_room", counted)
+    run, rows = started(Size(40, 10), 1)
+    while not run.finished:
+        call = run.ready()
+        assert call is not None
+        run.done(call, Session(int(call.role[-2:]), SEGMENTS[int(call.role[-2:])]).run(run.feed(call)))
+    np.testing.assert_array_equal(rows.image, wanted)
+    assert 0 < len(made) <= 4 * len(SEGMENTS)  # of some 40 strips each, with one or two inputs
 
 
 def test_another_shape_is_refused() -> None:

@@ -35,6 +35,9 @@ SPARE_BYTES = 1024
 # Built weights: by the share of float32 among their elements. Compilers pad (3 channels to 4) and list what every
 # profile uses, so bytes are no measure, shares are. Below 32 Ki elements padding and small constants hide the weights.
 SPARE_BUILT, TELLING = 0.02, 1 << 15
+# Padding of narrow layers shows longer than that: a UNet of 0.8 million parameters, of which 34.3 % were islands, was
+# listed with 30.9 %.
+SPARE_NARROW, NARROW = 0.05, 1 << 22
 SIZES: dict[Float, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
 Signature = Mapping[str, tuple[str, tuple[int, ...]]]
 
@@ -150,10 +153,11 @@ def _built_weights(plan: Plan, built: Built) -> Iterator[str]:
     if not listed:
         yield "an engine without weights"
         return
+    spare = SPARE_NARROW if total < NARROW else SPARE_BUILT
     for dtype in get_args(Float):
         wanted = plan.weights.get(dtype, 0) / SIZES[dtype] / total
         found = built.weights.get(dtype, 0) / listed
-        if abs(wanted - found) > SPARE_BUILT:
+        if abs(wanted - found) > spare:
             yield f"{found:.1%} of the built weights are {dtype} instead of {wanted:.1%}"
 
 
