@@ -191,7 +191,7 @@ class Joined:
 class Located:
     """Which file or folder of a training's is the network; what is told about it, what else was read, what was chosen.
 
-    `nested_keys` are those of `Family`, for this choice.
+    `nested_keys` are those of `Family`, for this choice; `state_key` is the only entry of the file that will do.
     """
 
     path: Path
@@ -199,6 +199,7 @@ class Located:
     sources: tuple[m.SourceFile, ...] = ()
     notes: tuple[str, ...] = ()
     nested_keys: tuple[str, ...] = ()
+    state_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,10 @@ def load_model(
     if family.locate is not None:
         found = family.locate(path, given, join(early, flags or Settings()))
     checkpoint = open_checkpoint(
-        found.path, state_key=early.state_key, nested=found.nested_keys, config_json=family.config_json
+        found.path,
+        state_key=found.state_key or early.state_key,
+        nested=found.nested_keys,
+        config_json=family.config_json,
     )
     merged = merge_config(checkpoint.config, found.config)
     settings, network_part = split_config(merged)

@@ -146,7 +146,7 @@ def _state_dict(
                 str(file),
                 found=f"no state dict at {state_key!r} among {_keys(data)}",
                 expected="a state dict at state_key",
-                mend="Correct or leave out state_key.",
+                mend="Correct or leave out state_key (or --weights).",
             )
         notes.append(f"took {state_key!r} of {_keys(data)}")
         data = data[state_key]

@@ -24,8 +24,8 @@ NESTED = ("ema", "model")  # lucidrains' file: the averaged weights, and those o
 def locate(path: Path, config: Mapping[str, Any], settings: Settings) -> Located:
     """The network's folder or file, `config` with the scheduler's under `scheduler`, and which weights were taken.
 
-    A folder with `unet_ema` and `unet` gives the averaged ones, or with `weights` "model" the others. `config` may be a
-    scheduler's own file. Raises `CheckpointError`, or `OptionError` for weights that are not there.
+    A folder with `unet_ema` and `unet` gives the averaged ones, or with `weights` "model" the others; of a file it is
+    the entry of that name. `config` may be a scheduler's own file. Raises `CheckpointError`, or `OptionError` for weights that are not there.
     """
     given = {SCHEDULER: dict(config)} if str(config.get("_class_name", "")).endswith("Scheduler") else dict(config)
     chosen, notes = path, list[str]()
@@ -44,8 +44,14 @@ def locate(path: Path, config: Mapping[str, Any], settings: Settings) -> Located
             )
         given[SCHEDULER] = read
         sources = (SourceFile(name=file.name, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data)),)
-    nested = tuple(reversed(NESTED)) if settings.weights == "model" else NESTED
-    return Located(path=chosen, config=given, sources=sources, notes=tuple(notes), nested_keys=nested)
+    return Located(
+        path=chosen,
+        config=given,
+        sources=sources,
+        notes=tuple(notes),
+        nested_keys=NESTED,
+        state_key=None if path.is_dir() else settings.weights,
+    )
 
 
 def _network(folder: Path, weights: str | None) -> tuple[Path, list[str]]:

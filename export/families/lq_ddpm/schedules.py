@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import torch
 
 from lqhq.export.families.lq_ddpm.process import Process
 from lqhq.export.families.lq_ddpm.settings import Plan
@@ -88,6 +89,7 @@ def _lucidrains_path(levels: NoiseProcess, plan: Plan, rows: int) -> Path:
     total = levels.betas.size
     if plan.sampler == "ddpm":
         return guided_path(levels, first=rows - 1)
-    times = np.linspace(-1, total - 1, plan.steps + 1).astype(np.int64)[::-1][-rows - 1 :]
+    # torch's, in float32, as that code base cuts them: NumPy's may fall to the other side of a whole number.
+    times = torch.linspace(-1, total - 1, plan.steps + 1).int().numpy()[::-1][-rows - 1 :]
     abar = np.append(levels.alphas_cumprod, levels.alphas_cumprod.dtype.type(1))  # -1: the clean image
     return Path(t=times[:-1].astype(np.float64), abar=abar[times[:-1]], abar_next=abar[times[1:]])

@@ -180,6 +180,12 @@ def test_a_network_without_its_process_is_refused(tmp_path: Path) -> None:
         loaded(tmp_path / "unet.pt")
 
 
+def test_weights_that_the_file_has_not_are_refused(tmp_path: Path) -> None:
+    torch.save({"model": stored(weights(1), weights(2))["model"]}, tmp_path / "model-7.pt")
+    with pytest.raises(CheckpointError, match="no state dict at 'ema' among model"):
+        loaded(tmp_path / "model-7.pt", weights="ema")
+
+
 def test_another_order_of_the_memories_would_be_seen(file: Path) -> None:
     """The planted fault: keys of the memory in place of its values."""
     tensors = weights(2)

@@ -69,4 +69,5 @@ def test_a_file_is_taken_as_it_is_and_its_averaged_weights_first(tmp_path: Path)
     file = tmp_path / "model-10.pt"
     file.write_bytes(b"")
     assert locate(file, {}, Settings()).nested_keys == ("ema", "model")
-    assert locate(file, {}, Settings(weights="model")).nested_keys == ("model", "ema")
+    assert locate(file, {}, Settings()).state_key is None
+    assert locate(file, {}, Settings(weights="model")).state_key == "model"
