@@ -18,7 +18,7 @@ from lqhq.runtime.segments import segment_role
 from lqhq.runtime.session import Session
 from lqhq.runtime.session_pool import SessionPool
 
-__all__ = ["close_sessions", "engine_profiles", "open_sessions"]
+__all__ = ["close_sessions", "engine_profiles", "give_back_all", "open_sessions"]
 
 
 def open_sessions(
@@ -56,7 +56,7 @@ def open_sessions(
         own = replace(setup, profiles=(), keep=frozenset(), device=device, turns=True)
         return open_session("onnx", bundle.segment(*segments[name]), own)
 
-    pool = SessionPool((*manifest.graphs, *segments), named, thrifty=thrifty, give_back=_give_back)
+    pool = SessionPool((*manifest.graphs, *segments), named, thrifty=thrifty, give_back=give_back_all)
     # One is opened at once, so that a missing engine or device is told before the first image; all of those that were
     # built for shapes are, since tiles are chosen by them.
     with ExitStack() as opening:
@@ -98,7 +98,7 @@ def _shared(manifest: Manifest, role: Role) -> frozenset[str]:
     return frozenset(shared.intersection(*(graph.outputs for graph in manifest.graphs[role].values())))
 
 
-def _give_back() -> None:
-    """What segments left for one another, and what was freed."""
+def give_back_all() -> None:
+    """Give back to the system what segments left for one another, and what was freed."""
     release_shared()
     give_back()

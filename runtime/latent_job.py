@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,7 @@ class LatentRun:
     words: Words | None  # None where the prompt is baked
     asked: Asked
     scratch: Path | None
+    freed: Callable[[], None] = lambda: None  # after large canvases in memory went
 
     def stages(self, source: PreparedImage, noise: NoiseField, sink: ImageSink, told: Told) -> Stages:
         """The stages of one plane into `sink`."""
@@ -144,7 +146,8 @@ class _Plane:
     def _segmented(self, role: str, inputs: Mapping[str, RowReader], output: RowWriter) -> Stages:
         choice = self._run.choice
         form = choice.encode if role == "encode" else choice.decode
-        canvas = ScratchFolder(self._run.scratch) if form == "scratch" else HeldCanvas
+        held = partial(HeldCanvas, freed=self._run.freed)
+        canvas = ScratchFolder(self._run.scratch) if form == "scratch" else held
         steps = choice.steps[role]
         total = sum(step.count for step in steps)
         return Later(total, lambda: Segmented(role, steps, inputs=inputs, output=output, canvas=canvas))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lqhq.runtime.alpha import bleed, constant_value, join_alpha, split_alpha
 from lqhq.runtime.autotile import Choice, choose_tiles, default_budget
 from lqhq.runtime.bundle import Bundle, open_bundle
-from lqhq.runtime.bundle_sessions import close_sessions, open_sessions
+from lqhq.runtime.bundle_sessions import close_sessions, give_back_all, open_sessions
 from lqhq.runtime.colour import ColourFix, fix_colour
 from lqhq.runtime.driver import drive
 from lqhq.runtime.engine_spec import Profile
@@ -387,6 +387,7 @@ class Restorer:
             words=self._words if self.bundle.manifest.prompt else None,
             asked=run.words,
             scratch=run.scratch,
+            freed=give_back_all,
         )
 
     def _streams(self, source: PreparedImage, schedule: Schedule | None) -> dict[str, tuple[int, ...]]:

@@ -53,6 +53,7 @@ class Canvas(Reader, Protocol):
 
 
 CanvasMaker = Callable[[int, Size], Canvas]  # of channels and size
+LARGE = 256 << 20  # giving back has a price, too: what comes next is cleared by the kernel first
 
 
 def canvas_bytes(channels: int, size: Size) -> int:
@@ -61,10 +62,15 @@ def canvas_bytes(channels: int, size: Size) -> int:
 
 
 class HeldCanvas:
-    """A canvas in memory: the pieces that were written, as they are. What is read of one piece alone is no copy."""
+    """A canvas in memory: the pieces that were written, as they are. What is read of one piece alone is no copy.
 
-    def __init__(self, channels: int, size: Size) -> None:
-        self._channels = channels
+    `freed` is called when a canvas of `LARGE` bytes or more is closed: pieces are of the engine's memory, where the
+    next canvas, in pieces of another size, would find room only beside them.
+    """
+
+    def __init__(self, channels: int, size: Size, *, freed: Callable[[], None] = lambda: None) -> None:
+        self._channels, self._freed = channels, freed
+        self._large = canvas_bytes(channels, size) >= LARGE
         self._starts: list[int] = []
         self._pieces: list[Array] = []
 
@@ -88,4 +94,6 @@ class HeldCanvas:
         self._pieces.insert(at, values)
 
     def close(self) -> None:
-        self._starts, self._pieces = [], []
+        held, self._starts, self._pieces = bool(self._pieces), [], []
+        if held and self._large:
+            self._freed()

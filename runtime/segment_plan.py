@@ -27,6 +27,7 @@ FED = 2  # strips made ready before the first one's result is put away: `driver.
 INSIDE = 3  # copies that an engine makes of what goes in and comes out: normalised, activated, reordered
 TOKENS = 16  # strips of tokens are multiples: a vector register's worth
 MANY = 64  # rows; of fewer, halos would cost more than is won
+CALM = 256 << 20  # bytes; strips that take more are slower: benchmarks/vae_segments.py
 KEYS_AT_ONCE = 4096  # of an attention's graph: it never has the scores of all keys
 SCORES = 3  # copies of those scores: as they are, less the largest, exponentials
 
@@ -122,13 +123,17 @@ def plan_segments(
 def strip_rows(step: Step, budget: int) -> int:
     """The most rows of `x`, or tokens, that keep one strip's run within `budget` bytes; at least one row of `y`.
 
-    A quarter of the rows at most, where that is many: while a strip runs, the one before it is stored and measured.
+    Where there are many, no more than a quarter of the rows, or than `CALM` holds: while a strip runs, the one before
+    it is stored and measured, and memory that was never touched is slow.
     """
-    least, most = step.unit, min(step.length, max(MANY, -(-step.length // 4)))
-    if step.segment.kind == "attention":
-        least, most = 2 * TOKENS, step.length
-    rows = budget // _row_bytes(step) - 2 * step.segment.halo
-    return max(least, min(rows // step.unit * step.unit, round_up(most, step.unit)))
+
+    def held(most_bytes: int) -> int:
+        return most_bytes // _row_bytes(step) - 2 * step.segment.halo
+
+    attends = step.segment.kind == "attention"
+    least, quarter = (2 * TOKENS, step.length) if attends else (step.unit, -(-step.length // 4))
+    most = min(step.length, max(MANY, min(quarter, held(CALM))))
+    return max(least, min(held(budget) // step.unit * step.unit, round_up(most, step.unit)))
 
 
 def strip_bytes(step: Step) -> int:

@@ -24,6 +24,7 @@ __all__ = ["RowWriter", "Segmented", "segment_role"]
 Array = NDArray[np.float32]
 RowWriter = Callable[[int, Array], None]  # (top, rows [C, n, W])
 MEASURED = 1 << 14  # pixels at a time, of all channels
+MOSTLY = 0.9
 
 
 def segment_role(role: str, index: int) -> str:
@@ -105,8 +106,10 @@ class Segmented:
             up, down = segment.up, segment.down
             high = (strip.last - strip.first) * up // down
             y = fetched(call.role, fetch, "y", (segment.channels, high, step.y_size.width))
-            above = (strip.start - strip.first) * up // down
-            self._store(strip.start * up // down, y[:, above : above + (strip.stop - strip.start) * up // down])
+            above, core = (strip.start - strip.first) * up // down, (strip.stop - strip.start) * up // down
+            rows = y[:, above : above + core]
+            # A canvas may keep them, and with them all of `y`: the halos of low strips would be half as much again.
+            self._store(strip.start * up // down, rows if core >= MOSTLY * high else rows.copy())
         self._returned += 1
         if self._returned == step.count:
             self._end()

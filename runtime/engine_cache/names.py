@@ -9,9 +9,12 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 from lqhq.runtime.engine_spec import Flavour
 from lqhq.runtime.errors import EngineError, LimitError
+from lqhq.runtime.manifest import Role
+from lqhq.runtime.precision import Precision
 
 __all__ = [
     "ENGINES_FOLDER",
@@ -28,8 +31,9 @@ ENGINES_FOLDER = Path("~/.cache/lqhq/engines")
 MAX_FILES = 20_000  # of a folder that is listed; 16 profiles of 100 bundles are far below
 
 FLAVOUR = r"(?:tensorrt-rtx|tensorrt)"
+ROLES, PRECISIONS = "|".join(get_args(Role)), "|".join(get_args(Precision))
 SLOT = (
-    r"(?P<bundle>[a-z0-9][a-z0-9_.-]{0,63})\.(?:reduce|encode|denoise|decode)\.(?:fp32|fp16|bf16)"
+    rf"(?P<bundle>[a-z0-9][a-z0-9_.-]{{0,63}})\.(?:{ROLES})\.(?:{PRECISIONS})"
     rf"\.(?P<built_by>{FLAVOUR})\.[0-9a-f]{{16}}"
 )
 SIDE = (

@@ -246,6 +246,36 @@ def test_canvases_go_after_their_last_reader() -> None:
     assert not alive
 
 
+@pytest.mark.parametrize("height", [1, 2, 5, 12])
+def test_what_canvases_keep_is_little_more_than_their_pixels(height: int) -> None:
+    """A piece may be a part of a strip's result, which it holds as a whole."""
+    kept: list[float] = []
+
+    class Weighed(HeldCanvas):
+        def write(self, start: int, values: np.ndarray) -> None:
+            whole = values
+            while isinstance(whole.base, np.ndarray):
+                whole = whole.base
+            kept.append(whole.nbytes / values.nbytes)
+            super().write(start, values)
+
+    run, _ = started(Size(12, 10), height, canvas=Weighed)
+    finished(run)
+    assert max(kept) < 1.12
+
+
+def test_memory_of_large_canvases_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    freed: list[int] = []
+    monkeypatch.setattr("lqhq.runtime.segment_canvas.LARGE", 3 * 4 * 64)
+    for size, times in ((Size(8, 8), 1), (Size(8, 7), 0)):
+        canvas = HeldCanvas(3, size, freed=lambda: freed.append(1))
+        canvas.write(0, np.zeros((3, size.pixels), np.float32))
+        canvas.close()
+        canvas.close()
+        assert len(freed) == times
+        freed.clear()
+
+
 def test_strips_are_fed_from_the_same_arrays_again(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
 

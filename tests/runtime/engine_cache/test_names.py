@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from lqhq.runtime.engine_cache import names
 from lqhq.runtime.engine_cache.key import slot_of
-from lqhq.runtime.engine_cache.names import engine_name, read_folder, write_whole
+from lqhq.runtime.engine_cache.names import engine_name, engines_of, read_folder, write_whole
 from lqhq.runtime.errors import EngineError, LimitError
+from lqhq.runtime.manifest import Role
+from lqhq.runtime.precision import Precision
 
 SLOT = "demo.denoise.fp16.tensorrt-rtx.0123456789abcdef"
 FOREIGN = (
@@ -53,6 +57,17 @@ def test_a_bundle_named_like_a_slot(tmp_path, key):
     slot = slot_of(msgspec.structs.replace(key, bundle="a.denoise.fp16.tensorrt.b"))
     (tmp_path / f"{slot}.json").write_text("")
     assert read_folder(tmp_path).slots[slot].bundle == "a.denoise.fp16.tensorrt.b"
+
+
+@pytest.mark.parametrize("role", get_args(Role))
+@pytest.mark.parametrize("precision", get_args(Precision))
+def test_engines_of_every_role_are_ours(tmp_path, key, role, precision):
+    import msgspec
+
+    slot = slot_of(msgspec.structs.replace(key, role=role, precision=precision))
+    write_whole(tmp_path / engine_name(slot, "f" * 64), b"12", slot)
+    assert engines_of(tmp_path, slot)
+    assert list(read_folder(tmp_path).slots) == [slot]
 
 
 def test_no_folder_is_an_empty_one(tmp_path):
