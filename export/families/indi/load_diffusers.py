@@ -43,6 +43,7 @@ class PlainUNet(nn.Module):
 
 
 def claims(weights: Weights) -> bool:
+    """Whether the tensors are named as a UNet2DModel's."""
     kind = weights.config.get("_class_name")
     marks = {"conv_in.weight", "time_embedding.linear_1.weight", "conv_norm_out.weight"}
     text = any(".attn2." in name for name in weights.tensors)  # cross-attention: UNet2DConditionModel

@@ -60,6 +60,7 @@ class GuidedFlags(NetworkConfig, frozen=True, kw_only=True):
 
 
 def claims(weights: Weights) -> bool:
+    """Whether the tensors are named as a guided-diffusion UNetModel's."""
     return {"time_embed.0.weight", "input_blocks.0.0.weight", "out.2.weight"} <= set(weights.tensors)
 
 

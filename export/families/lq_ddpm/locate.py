@@ -25,7 +25,8 @@ def locate(path: Path, config: Mapping[str, Any], settings: Settings) -> Located
     """The network's folder or file, `config` with the scheduler's under `scheduler`, and which weights were taken.
 
     A folder with `unet_ema` and `unet` gives the averaged ones, or with `weights` "model" the others; of a file it is
-    the entry of that name. `config` may be a scheduler's own file. Raises `CheckpointError`, or `OptionError` for weights that are not there.
+    the entry of that name. `config` may be a scheduler's own file. Raises `CheckpointError`, or `OptionError` for
+    weights that are not there.
     """
     given = {SCHEDULER: dict(config)} if str(config.get("_class_name", "")).endswith("Scheduler") else dict(config)
     chosen, notes = path, list[str]()
