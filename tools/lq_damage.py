@@ -79,9 +79,10 @@ def mosaic_noise(light: Array, gain: float, draw: np.random.Generator) -> Array:
 
 def phone(image: Array, draw: np.random.Generator) -> Array:
     """What a phone's camera makes of `[H, W, 3]` in [0, 255]: blur, noise, denoising, sharpening."""
-    light = (np.clip(blur(image, draw.uniform(*SOFT)), 0, 255) / 255) ** GAMMA
+    soft = np.clip(blur(image, draw.uniform(*SOFT)), 0, 255)
+    light = np.asarray((soft / 255) ** GAMMA, dtype=np.float32)
     light = light + mosaic_noise(light, draw.uniform(*GAIN), draw)
-    ycc = to_ycc(255 * np.clip(light, 0, 1) ** (1 / GAMMA))
+    ycc = to_ycc(np.asarray(255 * np.clip(light, 0, 1) ** (1 / GAMMA), dtype=np.float32))
     smooth = blur(ycc[..., 0], 1.0)
     detail, core = ycc[..., 0] - smooth, draw.uniform(*CORE)
     luma = smooth + detail * (0.3 + 0.7 * np.minimum(np.abs(detail) / core, 1))

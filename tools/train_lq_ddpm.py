@@ -105,7 +105,7 @@ class Run:
         """Loss of the averaged weights on crops of photos that training never sees, with the same noise every time."""
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(0)
-            return fmean(noise_error(self.average, part, self.products).item() for part in held.split(COUNT))
+            return fmean(noise_error(self.average, part, self.products).item() for part in torch.split(held, COUNT))
 
     def save(self, out: Path) -> None:
         """State to go on from, the checkpoint so far in diffusers' format, and the curve."""
