@@ -23,14 +23,14 @@ from lqhq.runtime.degrade import degrade, load_degradation
 from lqhq.runtime.synthesis.sheet import sheet
 from lqhq.tools.cli.main import run
 from lqhq.tools.lq_damage import Pixels, damage
-from lqhq.tools.lq_statistics import STATISTICS, calm, closed, content_psnr, statistics
+from lqhq.tools.lq_statistics import STATISTICS, calm, content_psnr, remaining, statistics
 
 SCALE = 4
 STRENGTHS = {"none": (0.05, 0.1, 0.15, 0.2, 0.25), "mild": (0.1, 0.2)}  # by degradation
 SEED, DRAWS = 1_000_000, 8  # of damage that training has not drawn
 CELL, ENLARGED = 88, 3  # pixels of a photo in the sheet, and how often each is repeated
 SHOWN = 5  # photos in the sheet
-SHEET = (0.05, 0.15, 0.25)  # strengths in the sheet
+SHEET = (0.05, 0.1, 0.2)  # strengths in the sheet
 Images = Mapping[str, Pixels]  # by photo
 Columns = Mapping[str, list[float]]  # by statistic
 
@@ -71,12 +71,12 @@ def verdict(starts: Mapping[str, Images], made_of: Mapping[str, Mapping[float, I
     The target is the mean over draws of damage of each photo; one more draw tells how near a real one comes to it.
     """
     clean = starts["none"]
+    before = measured(clean, clean)
     again, *draws = (measured(damaged(clean, draw), clean) for draw in range(DRAWS + 1))
     target = {name: [fmean(values) for values in zip(*(d[name] for d in draws), strict=True)] for name in STATISTICS}
-    table: dict[str, Any] = {"damaged": _means(target), "another draw": _entry(again, measured(clean, clean), target)}
+    table = {"damaged": _entry(target, before, target), "another draw": _entry(again, before, target)}
     for degradation, start in starts.items():
-        before = measured(start, clean)
-        table[degradation] = _means(before)
+        table[degradation] = _entry(measured(start, clean), before, target)
         for strength, images in made_of[degradation].items():
             kept = fmean(content_psnr(images[photo], start[photo]) for photo in clean)
             entry = _entry(measured(images, clean), before, target) | {"content": kept}
@@ -84,23 +84,19 @@ def verdict(starts: Mapping[str, Images], made_of: Mapping[str, Mapping[float, I
     return table
 
 
-def _means(columns: Columns) -> dict[str, Any]:
-    return {"means": {name: fmean(values) for name, values in columns.items()}}
-
-
-def _entry(after: Columns, before: Columns, target: Columns) -> dict[str, Any]:
-    parts = {name: closed(before[name], after[name], target[name]) for name in STATISTICS}
-    return _means(after) | {"closed": parts}
+def _entry(found: Columns, before: Columns, target: Columns) -> dict[str, Any]:
+    left = {name: remaining(before[name], found[name], target[name]) for name in STATISTICS}
+    means = {name: fmean(values) for name, values in found.items()}
+    return {"photos": len(next(iter(found.values()))), "means": means, "remaining": left}
 
 
 def page(table: Mapping[str, Any]) -> str:
-    """The numbers as Markdown: means, in brackets the part of the distance that is closed, and content kept."""
-    lines = ["| images | " + " | ".join(STATISTICS) + " | content |", "|---" * (len(STATISTICS) + 2) + "|"]
+    """The numbers as Markdown: means, in brackets what remains of the distance, its mean, and content kept."""
+    lines = ["| images | " + " | ".join(STATISTICS) + " | distance | content |", "|---" * (len(STATISTICS) + 3) + "|"]
     for label, entry in table.items():
-        cells = [f"{entry['means'][name]:.2f}" for name in STATISTICS]
-        if "closed" in entry:
-            cells = [f"{cell} ({entry['closed'][name]:.0%})" for cell, name in zip(cells, STATISTICS, strict=True)]
-        cells.append(f"{entry['content']:.1f} dB" if "content" in entry else "")
+        left = entry["remaining"]
+        cells = [f"{entry['means'][name]:.2f} ({left[name]:.0%})" for name in STATISTICS]
+        cells += [f"{fmean(left.values()):.0%}", f"{entry['content']:.1f} dB" if "content" in entry else ""]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

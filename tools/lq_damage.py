@@ -25,10 +25,13 @@ READ = 0.006  # standard deviation of the sensor's read-out noise; full light is
 BALANCE = (2.0, 1.0, 1.6)  # white balance multiplies red and blue, and their noise
 GAMMA = 2.2
 SOFT = (0.4, 0.7)  # pixels, standard deviation of the lens's blur
-CORE = (6.0, 12.0)  # levels: the camera takes weaker detail of luma for noise, and removes most of it
-CHROMA = (1.5, 2.5)  # pixels, standard deviation of the camera's smoothing of colour
-HALO = (0.7, 1.4)  # amount of sharpening
-GRAIN = (9.0, 14.0)  # levels at middle grey
+CORE, KEPT = (6.0, 12.0), 0.3  # levels: the camera takes weaker detail for noise, and keeps this share of it
+DETAIL = 1.0  # pixels: what a blur of this standard deviation removes is detail
+CHROMA = (1.5, 2.5)  # pixels, standard deviation of the camera's smoothing of colour: blotches become that large
+HALO, RIM = (0.7, 1.4), 1.2  # amount of sharpening, and its standard deviation in pixels: halos can be seen
+GRAIN, GRAIN_SIZE = (9.0, 14.0), 0.8  # levels at middle grey; pixels, standard deviation
+GRAIN_COLOUR = 0.4  # part of the grain that differs between the dyes
+SCANNER = 0.2  # pixels by which a scan is softer than the lens alone
 # Rows: Y, Cb, Cr of JFIF (BT.601, full range), without the offset of 128.
 YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32)
 
@@ -83,22 +86,21 @@ def phone(image: Array, draw: np.random.Generator) -> Array:
     light = np.asarray((soft / 255) ** GAMMA, dtype=np.float32)
     light = light + mosaic_noise(light, draw.uniform(*GAIN), draw)
     ycc = to_ycc(np.asarray(255 * np.clip(light, 0, 1) ** (1 / GAMMA), dtype=np.float32))
-    smooth = blur(ycc[..., 0], 1.0)
+    smooth = blur(ycc[..., 0], DETAIL)
     detail, core = ycc[..., 0] - smooth, draw.uniform(*CORE)
-    luma = smooth + detail * (0.3 + 0.7 * np.minimum(np.abs(detail) / core, 1))
-    luma = luma + draw.uniform(*HALO) * (luma - blur(luma, 1.2))
+    luma = smooth + detail * (KEPT + (1 - KEPT) * np.minimum(np.abs(detail) / core, 1))
+    luma = luma + draw.uniform(*HALO) * (luma - blur(luma, RIM))
     colour = blur(ycc[..., 1:], draw.uniform(*CHROMA))
     return _from_ycc(np.concatenate([luma[..., None], colour], axis=-1))
 
 
 def film(image: Array, draw: np.random.Generator) -> Array:
     """A scan of film, `[H, W, 3]` in [0, 255]: soft, with grain that is coarser than a pixel and mostly grey."""
-    soft = blur(image, draw.uniform(*SOFT) + 0.2)
-    grain = blur(draw.standard_normal(soft.shape, dtype=np.float32), 0.8)
-    grain = grain.mean(axis=-1, keepdims=True) + 0.4 * grain
-    strength = draw.uniform(*GRAIN) * np.sqrt(
-        4 * np.clip(soft / 255, 0.02, 0.98) * (1 - np.clip(soft / 255, 0.02, 0.98))
-    )
+    soft = blur(image, draw.uniform(*SOFT) + SCANNER)
+    grain = blur(draw.standard_normal(soft.shape, dtype=np.float32), GRAIN_SIZE)
+    grain = grain.mean(axis=-1, keepdims=True) + GRAIN_COLOUR * grain
+    tone = np.clip(soft / 255, 0.02, 0.98)  # neither black nor white is quite without grain
+    strength = draw.uniform(*GRAIN) * np.sqrt(4 * tone * (1 - tone))
     return np.asarray(soft + strength * grain / grain.std(), dtype=np.float32)
 
 

@@ -43,10 +43,11 @@ and that kind was made by a program.
 ## Verdict
 
 Photos never trained on, through `lqhq synthesize`, against the same photos damaged by `tools/lq_damage.py` (`damaged`:
-mean of eight draws; `another draw`: one more, as a measure of what chance leaves). Means over {held} photos, taken
-where the undamaged photo is calm; in brackets the part of the distance to `damaged` that is closed, photo by photo,
-from what synthesis started with. `content`: PSNR to the start under a blur of 2 px. Noise in levels; size of grain and
-blotches as correlation at 1 and 2 px; blockiness 1 is none. Written by `tools/judge_lq_ddpm.py`.
+mean of eight draws; `another draw`: one more, which tells what chance leaves). Means over {judged} photos, taken where
+the undamaged photo is calm; in brackets, what remains of the distance between `none`, the photos that are only made
+smaller, and `damaged`, photo by photo; `distance`: the mean of these. `content`: PSNR to what synthesis started with,
+under a blur of 2 px. Noise in levels; size of grain and blotches as correlation at 1 and 2 px; blockiness 1 is none.
+Written by `tools/judge_lq_ddpm.py`.
 
 {verdict}
 ## Curve
@@ -72,6 +73,7 @@ def card(
         remarks="".join(f"\n  {line}" for line in report.get("remarks", ())),
         train=len(table["train"]),
         held=len(table["validation"]),
+        judged=verdict["damaged"]["photos"],
         verdict=page(verdict),
         curve="\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows),
     )

@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 
 from lqhq.tools.lq_damage import Array, Pixels, blur, to_ycc
 
-__all__ = ["STATISTICS", "calm", "closed", "content_psnr", "statistics"]
+__all__ = ["STATISTICS", "calm", "content_psnr", "remaining", "statistics"]
 
 STATISTICS = ("luma noise", "grain size", "blockiness", "colour noise", "blotch size")
 GRID = 8  # pixels of a JPEG block
-CALM = 0.5  # share of a photo that counts as calm
+CALM = 0.2  # share of a photo that counts as calm; a half of it still has more detail of its own than damage
 WIDE = 4.0  # pixels: blotches of colour are smaller
 CONTENT = 2.0  # pixels: what is left under such a blur is content, not damage
 
 
 def calm(photo: Pixels) -> NDArray[np.bool_]:
-    """Where `[H, W]` the undamaged photo, uint8 `[H, W, 3]`, has little detail: the calmer half of it."""
-    luma = to_ycc(photo.astype(np.float32))[..., 0]
-    activity = blur(np.abs(luma - blur(luma, 1.0)), 2.0)
+    """Where `[H, W]` the undamaged photo, uint8 `[H, W, 3]`, has least detail of luma and of colour."""
+    ycc = to_ycc(photo.astype(np.float32))
+    activity = blur(np.abs(ycc - blur(ycc, WIDE)).sum(axis=-1), 2.0)
     return np.asarray(activity <= np.quantile(activity, CALM))
 
 
@@ -75,10 +75,10 @@ def content_psnr(one: Pixels, other: Pixels) -> float:
     return float(10 * np.log10(255**2 / max(float(np.mean((first - second) ** 2)), 1e-9)))
 
 
-def closed(before: Sequence[float], after: Sequence[float], target: Sequence[float]) -> float:
-    """The part of the distance from `before` to `target` that `after` has closed, over photos; 1 is all of it.
+def remaining(before: Sequence[float], after: Sequence[float], target: Sequence[float]) -> float:
+    """The distance of `after` to `target` over that of `before`, over photos: 0 is there, 1 is no nearer.
 
     Distances are means of absolute differences photo by photo, so that values that go past the target count as far.
     """
     gap = np.mean(np.abs(np.subtract(before, target)))
-    return float(1 - np.mean(np.abs(np.subtract(after, target))) / gap)
+    return float(np.mean(np.abs(np.subtract(after, target))) / gap)

@@ -23,7 +23,8 @@ def folder(tmp_path: Path) -> Path:
         "curve": [{"minutes": 5.0, "step": 300, "loss": 0.02, "validation": 0.03125}],
     }
     means, parts = dict.fromkeys(STATISTICS, 2.5), dict.fromkeys(STATISTICS, 0.75)
-    verdict = {"damaged": {"means": means}, "none, strength 0.1": {"means": means, "closed": parts, "content": 31.25}}
+    entry = {"photos": 5, "means": means, "remaining": parts}
+    verdict = {"damaged": entry, "none, strength 0.1": entry | {"content": 31.25}}
     (tmp_path / "report.json").write_text(json.dumps(report))
     (tmp_path / "verdict.json").write_text(json.dumps(verdict))
     (tmp_path / "unet").mkdir()
@@ -37,12 +38,13 @@ def test_card(folder: Path) -> None:
     main(folder, folder)
     card = (folder / "MODEL_CARD.md").read_text()
     for told in (
+        "Means over 5 photos",
         "1,889,123 parameters: 32, 48, 64, 96 channels",
         "81 minutes of a clock",
         "1234 steps, 19744 crops of\n  64x64 pixels",
         "JPEG grid.\n  The run was stopped once.\n- **Data:**",
         "| none, strength 0.1 | 2.50 (75%) |",
-        "| 31.2 dB |",
+        "| 75% | 31.2 dB |",
         "| 5.0 | 300 | 0.0200 | 0.0312 |",
     ):
         assert told in card
