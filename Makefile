@@ -9,7 +9,7 @@ SHELL := bash
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 	$$p -c 'import sys, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
-PYTEST_FLAGS ?=
+PYTEST_FLAGS ?= -n 2
 PHOTO ?= examples/photo.png
 # Corner of the enlarged detail: an eye. For a photo of yours: make PHOTO=my.jpg DETAIL= demo
 DETAIL ?= 310,500

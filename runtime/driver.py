@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 from lqhq.runtime.engines.device_arrays import joined
 from lqhq.runtime.errors import CancelledError
 from lqhq.runtime.job import Job, Work
-from lqhq.runtime.session import Feed, Fetch, Session
+from lqhq.runtime.session import Feed, Session
 from lqhq.runtime.session_pool import SessionPool
+from lqhq.runtime.session_thread import SessionThread
 
 __all__ = ["drive"]
 
@@ -40,24 +41,20 @@ def drive(
         raise ValueError("jobs beside one another on a pool that holds one session at a time")
     total, finished = sum(job.total for job in jobs), 0
     queue = _Queue(jobs, batch)
-    running: deque[tuple[list[Work], Future[Fetch]]] = deque()
-    with ThreadPoolExecutor(1, thread_name_prefix="lqhq-session") as runner:
-        try:
-            while finished < total:
-                if cancel is not None and cancel():
-                    raise _cancelled(finished, total)
-                while len(running) < AHEAD and (works := queue.take(last=not running)):
-                    session = sessions[works[0].call.role]
-                    running.append((works, runner.submit(session.run, _feed(works, batch))))
-                works, future = running.popleft()
-                fetch = future.result()
-                for index, work in enumerate(works):
-                    work.job.done(work, {name: array[index : index + 1] for name, array in fetch.items()})
-                finished += len(works)
-                if progress is not None:
-                    progress(finished, total)
-        finally:
-            runner.shutdown(cancel_futures=True)
+    running: deque[list[Work]] = deque()
+    with SessionThread() as runner:
+        while finished < total:
+            if cancel is not None and cancel():
+                raise _cancelled(finished, total)
+            while len(running) < AHEAD and (works := queue.take(last=not running)):
+                runner.submit(partial(sessions[works[0].call.role].run, _feed(works, batch)))
+                running.append(works)
+            works, fetch = running.popleft(), runner.result()
+            for index, work in enumerate(works):
+                work.job.done(work, {name: array[index : index + 1] for name, array in fetch.items()})
+            finished += len(works)
+            if progress is not None:
+                progress(finished, total)
 
 
 class _Queue:

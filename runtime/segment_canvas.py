@@ -53,7 +53,7 @@ class Canvas(Reader, Protocol):
 
 
 CanvasMaker = Callable[[int, Size], Canvas]  # of channels and size
-LARGE = 256 << 20  # giving back has a price, too: what comes next is cleared by the kernel first
+LARGE = 512 << 20  # giving back has a price, too: what comes next is cleared by the kernel first
 
 
 def canvas_bytes(channels: int, size: Size) -> int:

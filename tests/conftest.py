@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ import pytest
 
 from lqhq.runtime import manifest as m
 from lqhq.runtime.schedule import Row, Schedule, Start
+
+# A shell that starts this in its background has SIGINT ignored, and so would every process that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 BLUR = np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32) / 16
 NOISY_EPS = 0.1  # ten times the usual 0.01, so that a lost noise stream shows in 8 bits

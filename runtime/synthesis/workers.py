@@ -11,6 +11,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Generic, TypeVar
@@ -143,6 +144,7 @@ class _NotOpened:
 
 def _start_deaf(process: SpawnProcess) -> None:
     """Start it with Ctrl-C blocked, which a terminal sends to all: the one that started it answers."""
+    resource_tracker.ensure_running()  # what starts it lets Ctrl-C through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()

@@ -93,6 +93,7 @@ def _shape(where: str, tensors: Mapping[str, Tensor], head_width: int) -> LucidS
         outputs=rows(where, tensors, "final_conv.weight"),
         width=rows(where, tensors, MARK),
         widths=tuple(rows(where, tensors, name) for name in ends),
+        times=(rows(where, tensors, "time_mlp.1.weight", 1), rows(where, tensors, "time_mlp.1.weight")),
         full=tuple(f"downs.{level}.2.to_out.weight" in tensors for level in range(levels)),
         heads=heads,
         head_width=head_width,

@@ -49,6 +49,20 @@ def test_two_processes_work_and_die_with_the_iterator():
             os.kill(pid, 0)
 
 
+def test_no_worker_hears_ctrl_c():
+    """In a process of its own: the first worker of a process is started while multiprocessing starts its tracker."""
+    code = (
+        "from contextlib import nullcontext; from functools import partial\n"
+        "from lqhq.runtime.synthesis.workers import in_order\n"
+        "if __name__ == '__main__':\n"
+        '    job = \'(__import__("os").getpid(), 2 in __import__("signal").pthread_sigmask(0, []))\'\n'
+        "    slow = f'(__import__(\"time\").sleep(0.05), {job})[1]'\n"
+        "    print(sorted({deaf for _, deaf in in_order([slow] * 8, partial(nullcontext, eval), 2)}))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert ran.stdout == "[True]\n", ran.stderr
+
+
 def test_a_worker_that_dies_is_told():
     with pytest.raises(EngineError, match=r"ended with code 7.*--workers"):
         list(in_order(["1", "__import__('os')._exit(7)", "2"], EVALUATES, 2))

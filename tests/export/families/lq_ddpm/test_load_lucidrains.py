@@ -24,6 +24,7 @@ SHAPE: dict[str, Any] = {
     "outputs": 3,
     "width": 8,
     "widths": (8, 16, 24),
+    "times": (12, 40),  # where the first convolution has a width of its own
     "full": (False, False, True),
     "heads": 2,
     "head_width": 4,
@@ -108,7 +109,7 @@ def attention(w: Tensors, name: str, x: Tensor, full: bool) -> Tensor:
 
 
 def reference(w: Tensors, x: Tensor, t: Tensor) -> Tensor:
-    half = SHAPE["width"] // 2
+    half = SHAPE["times"][0] // 2
     angles = t[:, None] * torch.exp(-math.log(10000) * torch.arange(half) / (half - 1))
     time = torch.cat([angles.sin(), angles.cos()], 1)
     time = functional.gelu(functional.linear(time, w["time_mlp.1.weight"], w["time_mlp.1.bias"]))
