@@ -74,7 +74,7 @@ docs: $(DEV)/ready
 # Every script writes its own table. The quality table needs photos: make quality PHOTOS=folder (tools/demo_photos.py);
 # that of guided tiles photos and a bundle, full-size TensorRT-RTX engines 12 GB of memory, and full-size OSEDiff as much
 # and half an hour: benchmarks/README.md.
-APART := $(addprefix benchmarks/,quality.py guided_tiles.py rtx_builds.py osediff_full.py vae_segments.py)
+APART := $(addprefix benchmarks/,quality.py guided_tiles.py rtx_builds.py osediff_full.py synthesis.py vae_segments.py)
 bench: $(DEV)/ready
 	@test -n '$(wildcard benchmarks/*.py)' || { echo 'benchmarks/ holds no script' >&2; exit 1; }
 	for script in $(sort $(filter-out $(APART),$(wildcard benchmarks/*.py))); do echo "== $$script"; $(BIN) "$$script"; done
