@@ -23,7 +23,7 @@ from lqhq.export.weights_file import PICKLES, SUFFIXES, read_weights, unreadable
 from lqhq.runtime.errors import CheckpointError
 from lqhq.runtime.manifest import SourceFile
 
-__all__ = ["MAX_BYTES", "Checkpoint", "open_checkpoint"]
+__all__ = ["MAX_BYTES", "Checkpoint", "open_checkpoint", "source_file"]
 
 MAX_BYTES = 64 << 30  # twice the largest restoration checkpoint that we know of, in fp32
 PREFERRED = (
@@ -62,7 +62,7 @@ def open_checkpoint(
             notes.append(f"left {config_file.name} unread: the weights tell all")
             config_file = None
         _refuse_size(weights)
-        sources = tuple(_source(file) for file in (config_file, weights) if file is not None)
+        sources = tuple(source_file(file) for file in (config_file, weights) if file is not None)
     except OSError as error:
         raise CheckpointError(
             str(error.filename or path),
@@ -147,7 +147,8 @@ def _refuse_size(file: Path) -> None:
         )
 
 
-def _source(file: Path) -> SourceFile:
+def source_file(file: Path) -> SourceFile:
+    """Name, digest and size of a file that was read. Raises `OSError`."""
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return SourceFile(name=file.name, sha256=digest, bytes=file.stat().st_size)

@@ -10,16 +10,11 @@ from pathlib import Path
 
 __all__ = ["file_digest", "noise_seed", "pair_key", "strength_share"]
 
-CHUNK = 1 << 20
-
 
 def file_digest(path: Path) -> bytes:
     """The SHA-256 of a file, 32 bytes. Raises `OSError`."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.digest()
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def pair_key(seed: int, digest: bytes, index: int) -> bytes:

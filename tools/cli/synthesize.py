@@ -8,7 +8,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -16,6 +16,7 @@ from lqhq.tools.cli.columns import clean
 from lqhq.tools.cli.engine_flags import add_precision_flag
 from lqhq.tools.cli.memory_size import memory_size
 from lqhq.tools.cli.terminal_line import TerminalLine, clock
+from lqhq.tools.cli.whole_number import whole_number
 
 if TYPE_CHECKING:
     from lqhq.runtime.bundle import Bundle
@@ -40,18 +41,6 @@ PREVIEWED = 4  # images; more do not fit a screen
 RANGE = re.compile(r"([0-9]*\.?[0-9]{1,15}):([0-9]*\.?[0-9]{1,15})")
 
 
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    """A check of what no image could make right, before any image is opened."""
-
-    def number(text: str) -> int:
-        # Twenty digits hold every number up to 2^64; isdecimal alone takes digits of other scripts, too.
-        if len(text) > 20 or not (text.isascii() and text.isdecimal()) or not low <= int(text) <= high:
-            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from {low} to {high}")
-        return int(text)
-
-    return number
-
-
 def _strengths(text: str) -> tuple[float, float]:
     match = RANGE.fullmatch(text) if len(text) <= 40 else None
     if match is None or not float(match[1]) <= float(match[2]) <= 1:
@@ -74,7 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("bundle", metavar="BUNDLE", help="folder written by `lqhq export`")
     add("inputs", metavar="HQ_DIR", nargs="+", help="folders, quoted patterns, or files of high-quality images")
     add("-o", "--output", required=True, metavar="DIR", type=_folder, help="a folder for the pairs")
-    add("--count", type=_whole(1, COUNT), default=1, metavar="K", help="pairs of each image (default: 1)")
+    add("--count", type=whole_number(1, COUNT), default=1, metavar="K", help="pairs of each image (default: 1)")
     add("--strength", type=_strengths, metavar="MIN:MAX", help="how far into the noise (default: 0 to the bundle's)")
     add(
         "--degradation",
@@ -82,10 +71,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|FILE.toml",
         help="what comes before: mild, real-esrgan, bsrgan, none, or a file of your own (default: mild)",
     )
-    add("--scale", type=_whole(1, SCALES), default=4, metavar="X", help="HQ is X times as large as LQ (default: 4)")
-    add("--seed", type=_whole(0, SEEDS), default=0, metavar="S", help="of everything that is drawn (default: 0)")
-    add("--workers", type=_whole(1, THREADS), metavar="W", help="processes (default: one for each processor)")
-    add("--threads", type=_whole(1, THREADS), default=1, metavar="T", help="engine threads of a worker (default: 1)")
+    add(
+        "--scale",
+        type=whole_number(1, SCALES),
+        default=4,
+        metavar="X",
+        help="HQ is X times as large as LQ (default: 4)",
+    )
+    add("--seed", type=whole_number(0, SEEDS), default=0, metavar="S", help="of everything that is drawn (default: 0)")
+    add("--workers", type=whole_number(1, THREADS), metavar="W", help="processes (default: one for each processor)")
+    add(
+        "--threads",
+        type=whole_number(1, THREADS),
+        default=1,
+        metavar="T",
+        help="engine threads of a worker (default: 1)",
+    )
     add(
         "--memory",
         type=memory_size,

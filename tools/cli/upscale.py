@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from lqhq.tools.cli.columns import clean
 from lqhq.tools.cli.engine_flags import add_engine_flags, add_precision_flag, engine_options
 from lqhq.tools.cli.memory_size import memory_size
 from lqhq.tools.cli.progress import ProgressLine
+from lqhq.tools.cli.whole_number import whole_number
 
 __all__ = ["configure", "main"]
 
@@ -35,20 +35,8 @@ PIXELS = 2**31 - 1  # of a side; the image libraries count no further
 THREADS = 256  # more than machines have; a thousand times as many would take the machine down
 
 
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    """A check of what no image could make right, before any image is opened."""
-
-    def number(text: str) -> int:
-        # Twenty digits hold every number up to 2^64; isdecimal alone takes digits of other scripts, too.
-        if len(text) > 20 or not (text.isascii() and text.isdecimal()) or not low <= int(text) <= high:
-            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from {low} to {high}")
-        return int(text)
-
-    return number
-
-
 def _tile(text: str) -> int | str:
-    return text if text == "auto" else _whole(1, PIXELS)(text)
+    return text if text == "auto" else whole_number(1, PIXELS)(text)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -62,16 +50,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--schedule", metavar="NAME", help="which of the bundle's schedules (default: the bundle's own)")
     add(
         "--seed",
-        type=_whole(0, SEEDS),
+        type=whole_number(0, SEEDS),
         default=0,
         metavar="S",
         help="seed of the noise, where any is drawn (default: 0)",
     )
     add("--tile", type=_tile, default="auto", metavar="N|auto", help="side of a tile in network pixels")
-    add("--overlap", type=_whole(0, PIXELS), metavar="N", help="pixels that neighbouring tiles share")
+    add("--overlap", type=whole_number(0, PIXELS), metavar="N", help="pixels that neighbouring tiles share")
     add("--blend", choices=("each", "final"), help="blend tiles at every step, or only the final pixels")
     add("--memory", type=memory_size, metavar="M", help="budget, like 1.5G (default: 80%% of what is free)")
-    add("--threads", type=_whole(1, THREADS), metavar="T", help="engine threads (default: all processors)")
+    add("--threads", type=whole_number(1, THREADS), metavar="T", help="engine threads (default: all processors)")
     add_precision_flag(parser)
     add_engine_flags(parser)
     add(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lqhq.export.families.indi.sampler import sample, schedule
 from lqhq.export.families.indi.settings import require, sampling
 from lqhq.export.family import Arrays, Network, Perturb, Recipe, RoleGraph
+from lqhq.export.padded_noise import padded_noise
 from lqhq.export.settings import Sampling, Settings
 from lqhq.export.tile_hints import tile_hints
 from lqhq.runtime import manifest as m
@@ -41,7 +42,7 @@ def recipe(network: Network, settings: Settings) -> Recipe:
     scale = settings.scale or 1
 
     def restore(prepared: Tensor, name: str | None, noise: Arrays, perturb: Perturb) -> Tensor:
-        wide = {stream: _on_canvas(array, prepared) for stream, array in noise.items()}
+        wide = {stream: padded_noise(array, prepared) for stream, array in noise.items()}
         return sample(lambda state, t: perturb(denoise(state, t)), prepared, samplings[name or ""], wide)
 
     return Recipe(
@@ -100,10 +101,3 @@ def _streams(sampling: Sampling, channels: int, size: Size) -> dict[str, tuple[i
         return {}
     steps = sampling.steps or len(sampling.grid or ()) - 1
     return {"start": (channels, *size), "step": (steps, channels, *size)}
-
-
-def _on_canvas(noise: NDArray[np.float32], prepared: Tensor) -> NDArray[np.float32]:
-    """The noise covers the image; the padding has none."""
-    grown = np.zeros((*noise.shape[:-2], *prepared.shape[2:]), np.float32)
-    grown[..., : noise.shape[-2], : noise.shape[-1]] = noise
-    return grown

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lqhq.export.checkpoint import source_file
 from lqhq.export.config_file import read_json_object
 from lqhq.export.families.lq_ddpm.scheduler_config import SCHEDULER
 from lqhq.export.family import Located
@@ -35,7 +35,7 @@ def locate(path: Path, config: Mapping[str, Any], settings: Settings) -> Located
     file = next((one for one in _scheduler_files(path, chosen) if one.is_file()), None)
     sources: tuple[SourceFile, ...] = ()
     if file is not None:
-        read, data = read_json_object(file), file.read_bytes()
+        read = read_json_object(file)
         if given.get(SCHEDULER, read) != read:
             raise CheckpointError(
                 f"--config: {SCHEDULER}",
@@ -44,7 +44,7 @@ def locate(path: Path, config: Mapping[str, Any], settings: Settings) -> Located
                 mend="Leave it out of --config.",
             )
         given[SCHEDULER] = read
-        sources = (SourceFile(name=file.name, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data)),)
+        sources = (source_file(file),)
     return Located(
         path=chosen,
         config=given,

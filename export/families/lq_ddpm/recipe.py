@@ -14,6 +14,7 @@ from lqhq.export.families.lq_ddpm.process import Loaded
 from lqhq.export.families.lq_ddpm.schedules import path_of, schedules
 from lqhq.export.families.lq_ddpm.settings import plan
 from lqhq.export.family import Arrays, Network, Perturb, Recipe, RoleGraph
+from lqhq.export.padded_noise import padded_noise
 from lqhq.export.settings import Settings
 from lqhq.export.tile_hints import tile_hints
 from lqhq.runtime import manifest as m
@@ -57,7 +58,7 @@ def recipe(network: Network, settings: Settings) -> Recipe:
             return (perturb(found), None) if isinstance(found, Tensor) else (perturb(found[0]), perturb(found[1]))
 
         rows = names.index(name or "") + 1
-        wide = {stream: _on_canvas(array, prepared) for stream, array in noise.items()}
+        wide = {stream: padded_noise(array, prepared) for stream, array in noise.items()}
         return oracle.sample(call, prepared, path_of(process, decided, rows), process, decided, wide)
 
     return Recipe(
@@ -111,10 +112,3 @@ def _streams(schedule: Schedule, size: Size) -> dict[str, tuple[int, ...]]:
     """The start is always noised; steps draw where a row says so."""
     steps = {"step": (len(schedule.rows), CHANNELS, *size)} if any(row.noisy for row in schedule.rows) else {}
     return {"start": (CHANNELS, *size), **steps}
-
-
-def _on_canvas(noise: NDArray[np.float32], prepared: Tensor) -> NDArray[np.float32]:
-    """The noise covers the image; the padding has none."""
-    grown = np.zeros((*noise.shape[:-2], *prepared.shape[2:]), np.float32)
-    grown[..., : noise.shape[-2], : noise.shape[-1]] = noise
-    return grown

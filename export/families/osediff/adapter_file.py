@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
 import warnings
@@ -13,6 +12,7 @@ from typing import Any
 
 import torch
 
+from lqhq.export.checkpoint import source_file
 from lqhq.export.foreign_text import printable
 from lqhq.export.weights_file import LOAD_ERRORS, unreadable
 from lqhq.runtime.errors import CheckpointError
@@ -69,6 +69,4 @@ def _source(file: Path) -> SourceFile:
             largest = max(size, sum(info.file_size for info in archive.infolist()))
     if not 0 < largest <= MAX_BYTES:
         raise CheckpointError(str(file), found=f"{largest} bytes", expected=f"1 to {MAX_BYTES} bytes", mend=MEND)
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return SourceFile(name=file.name, sha256=digest, bytes=size)
+    return source_file(file)
