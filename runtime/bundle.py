@@ -38,7 +38,7 @@ from lqhq.runtime.verified import CACHE_FILE, Verified, sha256_file
 
 __all__ = ["Bundle", "file_records", "open_bundle", "read_manifest", "staging", "write_manifest"]
 
-DEMO = Path(__file__).resolve().parent / "bundles" / "demo"
+SHIPPED = {name: Path(__file__).resolve().parent / "bundles" / name for name in ("demo", "demo-lq")}
 MANIFEST = "manifest.json"
 
 
@@ -102,7 +102,8 @@ class Bundle:
 def open_bundle(source: str | Path, *, verified: Path | None = CACHE_FILE) -> Bundle:
     """Open and check a bundle. Raises `BundleError`, which says what is wrong and how to mend it.
 
-    source: "demo" is the bundle shipped in the package, anything else a folder ("./demo" for one so called).
+    source: "demo" and "demo-lq" are the bundles shipped in the package, which restore and synthesize; anything else is
+    a folder ("./demo" for one so called).
     verified: where checked digests are remembered; None hashes every file every time.
     """
     folder = _folder(source)
@@ -198,8 +199,8 @@ def staging(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 def _folder(source: str | Path) -> Path:
-    if source == "demo":
-        return DEMO
+    if source in SHIPPED:
+        return SHIPPED[str(source)]
     path = Path(source)
     if path.name == MANIFEST and os.path.isfile(path):
         raise BundleError(

@@ -12,12 +12,15 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from lqhq.tools.demo_card import TABLE, licence
 from lqhq.tools.judge_lq_ddpm import page
 
 __all__ = ["card", "main"]
+
+TOLD = 0.1  # the strength that the card tells of: content is kept there
 
 CARD = """# Model card: lqhq demo, LQ-DDPM
 
@@ -36,9 +39,10 @@ and that kind was made by a program.
 - **Data:** {train} photos and renders under CC0, CC-BY, CC-BY-SA or in the public domain, made 2.5 to 4 times smaller
   and damaged by `tools/lq_damage.py`; {held} whole photos were kept aside and never trained on. Attributions:
   `LICENCE.md`. Collect them with `tools/demo_photos.py`, train with `tools/train_lq_ddpm.py`.
-- **Limits:** few photos, none of text or faces at small size; one kind of damage; fine texture changes with strength,
-  since nothing but the start keeps the content. Colour is halved on a grid of 16 pixels, of which the network, whose
-  coarsest cell is 8, sees only half.
+- **Limits:** at strength {strength:g} it leaves {left:.0%} of the distance from small photos to damaged ones, where
+  chance alone leaves {chance:.0%}: noise and blocks come, blotches of colour stay too small. Few photos, none of text
+  or faces at small size; one kind of damage; fine texture changes with strength, since nothing but the start keeps the
+  content. Colour is halved on a grid of 16 pixels, of which the network, whose coarsest cell is 8, sees only half.
 
 ## Verdict
 
@@ -73,10 +77,17 @@ def card(
         remarks="".join(f"\n  {line}" for line in report.get("remarks", ())),
         train=len(table["train"]),
         held=len(table["validation"]),
+        strength=TOLD,
+        left=_distance(verdict[f"none, strength {TOLD:g}"]),
+        chance=_distance(verdict["another draw"]),
         judged=verdict["damaged"]["photos"],
         verdict=page(verdict),
         curve="\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows),
     )
+
+
+def _distance(entry: Mapping[str, Any]) -> float:
+    return fmean(entry["remaining"].values())
 
 
 def main(folder: Path, judged: Path) -> None:

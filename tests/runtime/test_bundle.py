@@ -53,7 +53,7 @@ def test_a_whole_bundle_opens(tiny_bundle: Build, scale: int, external: bool) ->
 def test_names_of_bundles(tiny_bundle: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     demo = tiny_bundle("demo", name="in-this-folder")
-    monkeypatch.setattr(bundle_module, "DEMO", tiny_bundle("shipped", name="shipped"))
+    monkeypatch.setitem(bundle_module.SHIPPED, "demo", tiny_bundle("shipped", name="shipped"))
     assert open_bundle("demo", verified=None).manifest.name == "shipped"
     assert open_bundle("./demo", verified=None).manifest.name == "in-this-folder"
     for source, said in {

@@ -24,7 +24,8 @@ def folder(tmp_path: Path) -> Path:
     }
     means, parts = dict.fromkeys(STATISTICS, 2.5), dict.fromkeys(STATISTICS, 0.75)
     entry = {"photos": 5, "means": means, "remaining": parts}
-    verdict = {"damaged": entry, "none, strength 0.1": entry | {"content": 31.25}}
+    chance = entry | {"remaining": dict.fromkeys(STATISTICS, 0.125)}
+    verdict = {"damaged": entry, "another draw": chance, "none, strength 0.1": entry | {"content": 31.25}}
     (tmp_path / "report.json").write_text(json.dumps(report))
     (tmp_path / "verdict.json").write_text(json.dumps(verdict))
     (tmp_path / "unet").mkdir()
@@ -43,6 +44,8 @@ def test_card(folder: Path) -> None:
         "81 minutes of a clock",
         "1234 steps, 19744 crops of\n  64x64 pixels",
         "JPEG grid.\n  The run was stopped once.\n- **Data:**",
+        "at strength 0.1 it leaves 75% of the distance from small photos to",
+        "where\n  chance alone leaves 12%",
         "| none, strength 0.1 | 2.50 (75%) |",
         "| 75% | 31.2 dB |",
         "| 5.0 | 300 | 0.0200 | 0.0312 |",

@@ -94,9 +94,9 @@ def _clean(args: argparse.Namespace) -> int:
 
 def _bundle_name(source: str) -> str:
     """The name of a bundle that is there, or the text itself: the bundle may have been removed before its engines."""
-    from lqhq.runtime.bundle import open_bundle
+    from lqhq.runtime.bundle import SHIPPED, open_bundle
 
-    if source == "demo" or os.path.isdir(source):
+    if source in SHIPPED or os.path.isdir(source):
         return open_bundle(source).manifest.name
     return source
 

@@ -25,7 +25,7 @@ def run(*argv: str) -> int:
 def test_a_working_machine(
     tiny_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bundle, "DEMO", tiny_bundle(scale=4))
+    monkeypatch.setitem(bundle.SHIPPED, "demo", tiny_bundle(scale=4))
     assert run() == 0
     text = capsys.readouterr().out
     assert text.endswith("Upscaling works here.\n")
@@ -38,7 +38,7 @@ def test_a_working_machine(
 def test_planted_fault_a_missing_demo_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(bundle, "DEMO", tmp_path)
+    monkeypatch.setitem(bundle.SHIPPED, "demo", tmp_path)
     assert run() == 1
     assert "Upscaling does not work here: demo bundle." in capsys.readouterr().out
     assert run("--json") == 1

@@ -38,7 +38,7 @@ def test_the_graph_in_hex_is_what_it_says() -> None:
 
 
 def test_what_works_is_ok(tiny_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundle, "DEMO", tiny_bundle(scale=4))
+    monkeypatch.setitem(bundle.SHIPPED, "demo", tiny_bundle(scale=4))
     found = {check.__name__: check() for check in checks.CHECKS}
     assert {name: one.status for name, one in found.items()} == dict.fromkeys(found, "ok")
     assert "16 x 16 px became 64 x 64 px" in found["check_demo"].found
@@ -73,7 +73,7 @@ def broken_codec(patch: pytest.MonkeyPatch) -> checks.Check:
 
 
 def no_demo(patch: pytest.MonkeyPatch) -> checks.Check:
-    patch.setattr(bundle, "DEMO", Path("/nowhere"))
+    patch.setitem(bundle.SHIPPED, "demo", Path("/nowhere"))
     return checks.check_demo()
 
 
