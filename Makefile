@@ -68,7 +68,7 @@ check: $(DEV)/ready
 
 docs: $(DEV)/ready
 	rm -rf docs/reference
-	$(BIN) -m pdoc --docformat markdown -o docs/reference lqhq.runtime lqhq.kernels lqhq.export lqhq.tools
+	$(BIN) -m pdoc --docformat markdown -o docs/reference lqhq.runtime lqhq.kernels lqhq.server lqhq.export lqhq.tools
 	@echo 'open docs/reference/index.html'
 
 # Every script writes its own table. The quality table needs photos: make quality PHOTOS=folder (tools/demo_photos.py);

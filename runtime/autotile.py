@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lqhq.runtime.engine_spec import Profile
 from lqhq.runtime.errors import LimitError, OptionError
@@ -29,6 +29,8 @@ def default_budget() -> int:
 class Choice:
     """A tile plan, the memory that it is expected to peak at, and why it was taken.
 
+    Of `peak_bytes`, `engine_bytes` are the engines': images that are restored on the same ones share them. The peak
+    holds the arrays of one tile; each further tile that is on its way at once takes `tile_bytes` more.
     `reduction` is the plan of the role `reduce`, where the bundle has one.
     """
 
@@ -36,6 +38,8 @@ class Choice:
     peak_bytes: int
     reason: str
     reduction: TilePlan | None = None
+    engine_bytes: int = field(kw_only=True)
+    tile_bytes: int = field(kw_only=True)
 
     def describe(self) -> str:
         """One line for the log: tile, count, overlap, overhead, memory, reason."""
@@ -116,10 +120,21 @@ class _Request:
         # Every `fixed` was measured with a process around it, which is there once; the least has little else.
         engines -= (len(memory) - 1) * min(one.fixed for one in memory.values())
         band = 3 * FLOAT * plan.tile.height * plan.canvas.width * growth**2
-        arrays = 3 * FLOAT * plan.tile.pixels * (6 + self.depth) * growth**2
+        arrays = self._tile_bytes(plan)
         whole = 3 * FLOAT * plan.canvas.pixels * (2 + 2 * self.depth) if self.whole_state else 0
         _require_fit(self, plan)
-        return Choice(plan, int(engines + self.held + 2 * band + arrays + whole), reason, reduction)
+        return Choice(
+            plan,
+            int(engines + self.held + 2 * band + arrays + whole),
+            reason,
+            reduction,
+            engine_bytes=int(engines),
+            tile_bytes=max(arrays, self._tile_bytes(reduction) if reduction else 0),
+        )
+
+    def _tile_bytes(self, plan: TilePlan) -> int:
+        """What is held of a tile on its way: fed, fetched, its state and the history of that."""
+        return 3 * FLOAT * plan.tile.pixels * (6 + self.depth) * self.manifest.growth**2
 
     def peak(self, plan: TilePlan) -> int:
         return self.choice(plan, "").peak_bytes

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import stat
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lqhq.runtime.autotile import default_budget
-from lqhq.runtime.errors import CancelledError, ImageError, LqhqError
+from lqhq.runtime.errors import CancelledError, LqhqError
 from lqhq.runtime.file_plan import FilePair
 from lqhq.runtime.geometry import Size
 from lqhq.runtime.image_file import read_image
 from lqhq.runtime.image_write import check_fits, write_image
 from lqhq.runtime.mask_files import read_mask
 from lqhq.runtime.restorer import Restorer
+from lqhq.runtime.whole_file import make_ready
 
-__all__ = ["Outcome", "restore_files"]
+__all__ = ["Outcome", "is_finished", "restore_files"]
 
 Listener = Callable[[int, FilePair, int, int], None]
 
@@ -63,7 +60,7 @@ def restore_files(
     outcomes = []
     for index, pair in enumerate(pairs):
         mask = masks[pair.source] if masks else None
-        if resume and _finished(pair, mask):
+        if resume and is_finished(pair, mask):
             outcomes.append(Outcome(pair=pair, status="skipped"))
             continue
         try:
@@ -78,7 +75,8 @@ def restore_files(
     return outcomes
 
 
-def _finished(pair: FilePair, mask: Path | None) -> bool:
+def is_finished(pair: FilePair, mask: Path | None) -> bool:
+    """Whether the result is there and not older than its input and mask."""
     try:
         read = [path.stat().st_mtime for path in (pair.source, mask) if path is not None]
         return pair.target.stat().st_mtime >= max(read)
@@ -102,7 +100,7 @@ def _restore_file(
         options = {**options, "mask": read_mask(mask, Size(*opened.pixels.shape[:2]))}
     planning = ("schedule", "tile", "overlap", "blend", "memory", "prior", "rules")
     choice = restorer.plan(opened.pixels, **{name: options[name] for name in planning if name in options})
-    _make_ready(pair.target)
+    make_ready(pair.target)
     if note is not None:
         note(pair, choice.describe())
 
@@ -115,26 +113,3 @@ def _restore_file(
     height, width = result.shape[:2]
     seconds = time.monotonic() - start
     return Outcome(pair=pair, status="done", seconds=seconds, size=(width, height), tiles=choice.describe())
-
-
-def _make_ready(target: Path) -> None:
-    """Make the target's folder and try to write there, before the work. Raises `ImageError` where that fails."""
-    found = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=target.parent):
-            pass
-        # Any error but this one, such as a name too long, would meet the finished result.
-        with suppress(FileNotFoundError):
-            found = "a folder of that name" if stat.S_ISDIR(os.lstat(target).st_mode) else None
-    except (FileExistsError, NotADirectoryError):
-        found = "a file in the place of its folder"
-    except OSError as error:
-        found = error.strerror or str(error)
-    if found is not None:
-        raise ImageError(
-            str(target),
-            found=found,
-            expected="to write a file there",
-            mend="Give another -o, or make its folder one that may be written to.",
-        )

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lqhq.kernels.blend_tiles import add_tile
+from lqhq.runtime.geometry import Box
 from lqhq.runtime.tiles import TilePlan
 from lqhq.runtime.window import Window, axis_weights
 
@@ -26,13 +27,21 @@ class Canvas:
     """Weighted sum of tiles `[C, h, w]`; `sink(top, rows)` gets finished rows `[C, n, W]` from top to bottom.
 
     `window` is how neighbours are blended: `ramp`, or the original program's Gaussian (see `window.py`). The array
-    given to `sink` is reused afterwards: copy what must stay.
+    given to `sink` is reused afterwards: copy what must stay. Where `boxes` is given, it takes the sink's place:
+    `boxes(box, part)` gets of each tile, as soon as it was added, what no later tile can touch, `[C, h, w]`; these
+    boxes cover the canvas once.
     """
 
     def __init__(
-        self, plan: TilePlan, channels: int, sink: Callable[[int, Array], None], window: Window = "ramp"
+        self,
+        plan: TilePlan,
+        channels: int,
+        sink: Callable[[int, Array], None],
+        window: Window = "ramp",
+        *,
+        boxes: Callable[[Box, Array], None] | None = None,
     ) -> None:
-        self._plan, self._sink = plan, sink
+        self._plan, self._sink, self._boxes = plan, sink, boxes
         (height, width), tile, drop = plan.canvas, plan.tile, GAUSSIAN_DROP if window == "gaussian" else 0.0
         self._row_weights = axis_weights(height, tile.height, plan.overlap, plan.tops, window=window, shift=drop)
         self._column_weights = axis_weights(width, tile.width, plan.overlap, plan.lefts, window=window)
@@ -57,15 +66,24 @@ class Canvas:
         left = self._plan.lefts[column]
         add_tile(self._band, tile, self._row_weights[row], self._column_weights[column], left)
         self._next += 1
-        if column == len(self._plan.lefts) - 1:
+        last = column == len(self._plan.lefts) - 1
+        if self._boxes is not None:
+            right = self._plan.canvas.width if last else self._plan.lefts[column + 1]
+            box = Box(self._plan.tops[row], left, self._final(row), right - left)
+            self._boxes(box, self._band[:, : box.height, box.columns])
+        if last:
             self._hand_over(row)
+
+    def _final(self, row: int) -> int:
+        """How many rows of the band no tile below can touch."""
+        tops = self._plan.tops
+        return self._plan.tile.height if row == len(tops) - 1 else tops[row + 1] - tops[row]
 
     def _hand_over(self, row: int) -> None:
         """Rows above the next row of tiles are final; the rest of the band moves up."""
-        top = self._plan.tops[row]
-        last = row == len(self._plan.tops) - 1
-        count = self._plan.tile.height if last else self._plan.tops[row + 1] - top
-        self._sink(top, self._band[:, :count])
+        count = self._final(row)
+        if self._boxes is None:
+            self._sink(self._plan.tops[row], self._band[:, :count])
         keep = self._band.shape[1] - count
         if keep:
             self._band[:, :keep] = self._band[:, count:].copy()

@@ -54,7 +54,7 @@ class _Decoding:
 
     def __init__(self, source: PreparedImage, plan: TilePlan, growth: int, sink: ImageSink) -> None:
         self.source, self.plan, self._growth = source, plan, growth
-        self._canvas = Canvas(plan.scaled(growth), 3, sink.rows)
+        self._canvas = Canvas(plan.scaled(growth), 3, sink.rows, boxes=sink.boxes)
 
     def feed(self, box: Box, cond: Array) -> Feed:
         return {"lq": self.source.read(box)[None], "cond": cond[None]}

@@ -1,7 +1,8 @@
 """Image files into arrays: PNG, JPEG, WebP and TIFF, 8 and 16 bit, with what else they carry.
 
-Writing is in `image_write.py`. The content of a file decides what it is, never its name; every other format
-that the codec library knows is out of reach, since each would be one more parser open to hostile files.
+They come by path or as bytes; of bytes the header may be read alone. Writing is in `image_write.py`. The content of a
+file decides what it is, never its name; every other format that the codec library knows is out of reach, since each
+would be one more parser open to hostile files.
 """
 
 from __future__ import annotations
@@ -9,19 +10,23 @@ from __future__ import annotations
 import io
 import os
 import re
-import shlex
 import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from functools import partial
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from lqhq.runtime.errors import ImageError, LimitError
+from lqhq.runtime.errors import ImageError
 from lqhq.runtime.exif import PHOTOMETRIC, TagError, Tags, dpi, exif_bytes, read_tags
+from lqhq.runtime.image_check import check_header, wrong_colours
+from lqhq.runtime.image_form import ImageForm
 
-__all__ = ["MAX_PIXELS", "SUFFIXES", "ImageFile", "read_image"]
+__all__ = ["MAX_PIXELS", "SUFFIXES", "ImageFile", "image_form", "read_image", "read_image_bytes"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 MAX_PIXELS = 16384 * 16384  # 768 MiB as 8-bit RGB; a few kilobytes of PNG can claim a thousand times as much
@@ -36,7 +41,6 @@ LOADERS = {
     "WebP": "webpload_source",
     "TIFF": "tiffload_source",
 }
-INTERPRETATIONS = ("b-w", "srgb", "rgb", "grey16", "rgb16")
 CIELAB = (b"\x08\0", b"\x09\0", b"\x0a\0")  # of PHOTOMETRIC: CIELab, ICCLab, ITULab
 TRANSPOSED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
@@ -68,9 +72,9 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     """
     name = os.fspath(path)
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
+        with _told(name), open(path, "rb", opener=_open_at_once) as file:
             _check_regular(name, file)
-            return _read(name, file, max_pixels)
+            return _decoded(_header(name, file, partial(_from_file, file), max_pixels))
     except OSError as error:
         raise ImageError(
             name,
@@ -78,6 +82,31 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
             expected="a readable file",
             mend="Check the path and its rights.",
         ) from error
+
+
+def read_image_bytes(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> ImageFile:
+    """Decode `data`, the content of a file, as `read_image` does; `name` is what errors call it. Nothing is copied."""
+    with _told(name):
+        return _decoded(_header(name, io.BytesIO(data), partial(pyvips.Source.new_from_memory, data), max_pixels))
+
+
+def image_form(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> ImageForm:
+    """What `read_image_bytes(...).pixels` would be, told from the header alone: no pixel is decoded.
+
+    Raises what `read_image_bytes` raises, but for what only the pixels show, such as a file that breaks off.
+    """
+    with _told(name):
+        found = _header(name, io.BytesIO(data), partial(pyvips.Source.new_from_memory, data), max_pixels)
+        image, turned = found.image, found.orientation in TRANSPOSED
+        height, width = (image.width, image.height) if turned else (image.height, image.width)
+        return ImageForm(height, width, image.bands, _dtype(image))
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """The codec's errors as ours."""
+    try:
+        yield
     except pyvips.Error as error:
         detail = next((line.strip() for line in str(error.detail).splitlines() if line.strip()), "no data")
         raise ImageError(
@@ -103,7 +132,22 @@ def _check_regular(name: str, file: BinaryIO) -> None:
         )
 
 
-def _read(name: str, file: BinaryIO, max_pixels: int) -> ImageFile:
+class _Header(NamedTuple):
+    """What a file says before its pixels. `source()` is the file once more, from its beginning."""
+
+    kind: str
+    source: Callable[[], Any]
+    image: Any
+    tags: Tags
+
+    @property
+    def orientation(self) -> int:
+        """EXIF orientation, 1..8; other numbers may come."""
+        return int(_field(self.image, "orientation") or 1)
+
+
+def _header(name: str, file: BinaryIO, source: Callable[[], Any], max_pixels: int) -> _Header:
+    """The checked header of `file`, which `source()` gives to the codec."""
     head = file.read(16)
     kind = _kind(head)
     if kind is None:
@@ -115,20 +159,24 @@ def _read(name: str, file: BinaryIO, max_pixels: int) -> ImageFile:
         )
     tags = _tags(file) if kind == "TIFF" else {}
     if PHOTOMETRIC in tags and tags[PHOTOMETRIC].data in CIELAB:
-        raise _wrong_colours(name, "L*a*b* colours")
+        raise wrong_colours(name, "L*a*b* colours")
     apng = _png_frames(file) if kind == "PNG" else 1
-    image = _open(kind, file)
+    image = _open(kind, source())
     frames = max(apng, _field(image, "n-pages") or 1)
-    _check(name, image, frames, max_pixels)
+    check_header(name, image, frames, max_pixels)
+    return _Header(kind, source, image, tags)
+
+
+def _decoded(header: _Header) -> ImageFile:
+    kind, source, image, tags = header
     if kind == "TIFF":
         # The codec's own limit, 50 MB a strip, refuses honest files of one strip; ours has just been checked.
-        image = _open(kind, file, unlimited=True)
+        image = _open(kind, source(), unlimited=True)
     block = _field(image, "exif-data")
     if block is not None:
         tags = _tags(io.BytesIO(block.removeprefix(b"Exif\0\0")))
-    dtype = np.dtype(np.uint8 if image.format == "uchar" else np.uint16)
-    pixels = np.frombuffer(image.write_to_memory(), dtype).reshape(image.height, image.width, image.bands)
-    orientation = _field(image, "orientation") or 1
+    pixels = np.frombuffer(image.write_to_memory(), _dtype(image)).reshape(image.height, image.width, image.bands)
+    orientation = header.orientation
     resolution = _dpi(kind, image, tags)
     return ImageFile(
         pixels=_upright(pixels, orientation),
@@ -139,12 +187,19 @@ def _read(name: str, file: BinaryIO, max_pixels: int) -> ImageFile:
     )
 
 
-def _open(kind: str, file: BinaryIO, **options: bool) -> Any:
-    """The header, as a lazy image. Its pixels are decoded while they are asked for, top to bottom."""
+def _from_file(file: BinaryIO) -> Any:
     os.lseek(file.fileno(), 0, os.SEEK_SET)  # the codec reads the descriptor, behind the buffer of `file`
-    source = pyvips.Source.new_from_descriptor(file.fileno())
+    return pyvips.Source.new_from_descriptor(file.fileno())
+
+
+def _open(kind: str, source: Any, **options: bool) -> Any:
+    """The header, as a lazy image. Its pixels are decoded while they are asked for, top to bottom."""
     # "error", not "truncated": only then is a TIFF without compression that breaks off refused (tried).
     return getattr(pyvips.Image, LOADERS[kind])(source, access="sequential", fail_on="error", **options)
+
+
+def _dtype(image: Any) -> np.dtype[Any]:
+    return np.dtype(np.uint8 if image.format == "uchar" else np.uint16)
 
 
 def _kind(head: bytes) -> str | None:
@@ -157,55 +212,6 @@ def _kind(head: bytes) -> str | None:
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return "TIFF"
     return None
-
-
-def _check(name: str, image: Any, frames: int, max_pixels: int) -> None:
-    """Refuse what cannot be restored, from the header alone."""
-    if image.width * image.height > max_pixels:
-        raise LimitError(
-            name,
-            found=f"{image.width} x {image.height} pixels",
-            expected=f"at most {max_pixels} pixels",
-            mend="Reduce it or cut it into parts; from Python, `read_image(path, max_pixels=...)` takes more.",
-        )
-    if frames > 1:
-        raise ImageError(
-            name,
-            found=f"{frames} frames or pages",
-            expected="a single image",
-            mend="Save the one you want as a file of its own, for example: " + _command(name, ""),
-        )
-    if image.interpretation == "cmyk":
-        raise ImageError(
-            name,
-            found="CMYK colours",
-            expected="grey or RGB",
-            mend="Convert it, for example: " + _command(name, ".icc_transform('srgb', embedded=True)"),
-        )
-    if image.format not in ("uchar", "ushort"):
-        raise ImageError(
-            name,
-            found=f"pixels of type {image.format}",
-            expected="8 or 16 bit unsigned",
-            mend="Convert it; values from 0 to 1, for example: " + _command(name, ".linear(65535, 0).cast('ushort')"),
-        )
-    if image.interpretation not in INTERPRETATIONS or image.bands > 4:
-        raise _wrong_colours(name, f"{image.bands} channels, colours {image.interpretation}")
-
-
-def _wrong_colours(name: str, found: str) -> ImageError:
-    return ImageError(
-        name,
-        found=found,
-        expected="grey or RGB, with or without alpha",
-        mend="Save it as grey or RGB from the program that wrote it.",
-    )
-
-
-def _command(name: str, steps: str) -> str:
-    """A command that works wherever this module does: it uses the same library."""
-    script = f"import sys, pyvips; pyvips.Image.new_from_file(sys.argv[1]){steps}.write_to_file(sys.argv[2])"
-    return f'python -c "{script}" {shlex.quote(name)} OUTPUT.png'
 
 
 def _field(image: Any, field: str) -> Any:

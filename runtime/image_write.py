@@ -1,13 +1,11 @@
-"""Arrays into image files: PNG, JPEG, WebP, TIFF by suffix, whole or not at all, the same bytes every time."""
+"""Arrays into image files: PNG, JPEG, WebP, TIFF, the same bytes every time; on disk whole or not at all."""
 
 from __future__ import annotations
 
-import errno
 import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import pyvips
@@ -15,10 +13,20 @@ import pyvips
 from lqhq.runtime.errors import ImageError, LimitError, OptionError
 from lqhq.runtime.exif import TagError, add_exif, exif_bytes
 from lqhq.runtime.image_file import MM_PER_INCH, SUFFIXES, ImageFile
+from lqhq.runtime.image_form import ImageForm
+from lqhq.runtime.whole_file import cannot_write, whole_file
 
-__all__ = ["check_fits", "check_target", "write_image"]
+__all__ = ["Kind", "check_fits", "check_kind", "check_target", "encode_image", "write_image"]
 
-KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WebP", ".tif": "TIFF", ".tiff": "TIFF"}
+Kind = Literal["PNG", "JPEG", "WebP", "TIFF"]
+KINDS: dict[str, Kind] = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WebP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
 LONGEST_SIDE = {"JPEG": 65500, "WebP": 16383}  # of the formats' libraries
 LOSSLESS = "Write .png or .tif instead."
 USUAL_DPI = 72.0  # what readers assume of a file that states none; the library cannot leave it out
@@ -37,75 +45,66 @@ def write_image(path: str | os.PathLike[str], image: ImageFile, *, quality: int 
     `LimitError` for a side too long for the format; `OptionError` for a quality out of range.
     """
     target = Path(path)
-    if not 1 <= quality <= 100:
-        raise OptionError("quality", found=str(quality), expected="1 to 100", mend="95 is hard to tell from lossless.")
+    _check_quality(quality)
     check_fits(target, image)
     try:
-        _write_whole(target, check_target(target), image, quality)
+        with whole_file(target) as file:
+            _save(file, check_target(target), image, quality)
     except OSError as error:
-        raise _failed(target, error.strerror or str(error)) from error
+        raise cannot_write(target, error.strerror or str(error)) from error
     except pyvips.Error as error:
-        raise _failed(target, " ".join(str(error).split())) from error
+        raise cannot_write(target, " ".join(str(error).split())) from error
     except TagError as error:
+        raise _damaged_exif(str(target), error) from error
+
+
+def encode_image(kind: Kind, image: ImageFile, *, quality: int = 95) -> bytes:
+    """The bytes that `write_image` would write to a file of that kind. Raises as it does, of "result"."""
+    _check_quality(quality)
+    check_kind(kind, ImageForm.of(image.pixels), icc=image.icc)
+    try:
+        # The codec writes to a descriptor, and a TIFF's EXIF is put into the finished file.
+        with open(os.memfd_create("lqhq-image"), "w+b") as file:
+            _save(file, kind, image, quality)
+            file.seek(0)
+            return file.read()
+    except (OSError, pyvips.Error) as error:
         raise ImageError(
-            str(target),
-            found=f"a damaged EXIF block ({error})",
-            expected="EXIF as `read_image` gives it",
-            mend="Set exif to None to write the image without.",
+            "result",
+            found=" ".join(str(error).split()),
+            expected=f"to encode it as {kind} in memory",
+            mend="Free memory, or ask for a smaller result.",
         ) from error
+    except TagError as error:
+        raise _damaged_exif("result", error) from error
 
 
-def _write_whole(target: Path, kind: str, image: ImageFile, quality: int) -> None:
-    # Short and of our own making: the target's name may already be as long as names may be.
-    partial = target.with_name(f".lqhq-{secrets.token_hex(8)}.part")
-    try:
-        with _open_nameless(partial) as file:
-            vips = _to_vips(image, kind)
-            # Where there is no EXIF, the library would make one up.
-            keep = KEEP_ALL if vips.get_typeof("exif-data") else KEEP_ALL - KEEP_EXIF
-            SAVERS[kind](vips, file, quality, keep)
-            if kind == "TIFF" and image.exif is not None and not _is_big(vips):
-                add_exif(file, image.exif, vips.width, vips.height)
-            if not partial.exists():
-                file.flush()
-                _name(file, partial)
-        partial.replace(target)
-    finally:  # after the replacement there is nothing to remove; an error or an interrupt leaves a part
-        partial.unlink(missing_ok=True)
+def _check_quality(quality: int) -> None:
+    if not 1 <= quality <= 100:
+        raise OptionError("quality", found=str(quality), expected="1 to 100", mend="95 is hard to tell from lossless.")
 
 
-def _open_nameless(partial: Path) -> BinaryIO:
-    """A new file in the folder of `partial`, without a name yet: not even a killed process leaves it behind.
-
-    Where the file system has no such files, it is `partial` itself.
-    """
-    try:
-        return open(os.open(partial.parent, os.O_TMPFILE | os.O_RDWR, 0o666), "w+b")
-    except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL):
-            raise
-        return partial.open("x+b")
-
-
-def _name(file: BinaryIO, path: Path) -> None:
-    # With a folder's descriptor Python calls linkat(AT_SYMLINK_FOLLOW); plain os.link would link the symbolic link.
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.link(f"/proc/self/fd/{file.fileno()}", path.name, dst_dir_fd=folder)
-    finally:
-        os.close(folder)
-
-
-def _failed(target: Path, found: str) -> ImageError:
+def _damaged_exif(name: str, error: TagError) -> ImageError:
     return ImageError(
-        str(target),
-        found=found,
-        expected="to write a file there",
-        mend="Check that the folder exists, may be written to and has space; nothing was left behind.",
+        name,
+        found=f"a damaged EXIF block ({error})",
+        expected="EXIF as `read_image` gives it",
+        mend="Set exif to None to write the image without.",
     )
 
 
-def check_target(path: str | os.PathLike[str]) -> str:
+def _save(file: BinaryIO, kind: Kind, image: ImageFile, quality: int) -> None:
+    """Encode `image` into the empty `file`."""
+    vips = _to_vips(image, kind)
+    # Where there is no EXIF, the library would make one up.
+    keep = KEEP_ALL if vips.get_typeof("exif-data") else KEEP_ALL - KEEP_EXIF
+    SAVERS[kind](vips, file, quality, keep)
+    if kind == "TIFF" and image.exif is not None and not _is_big(vips):
+        add_exif(file, image.exif, vips.width, vips.height)
+    file.flush()
+
+
+def check_target(path: str | os.PathLike[str]) -> Kind:
     """The format that `path` asks for: PNG, JPEG, WebP or TIFF. Raises `ImageError` for any other suffix."""
     target = Path(path)
     kind = KINDS.get(target.suffix.lower())
@@ -121,20 +120,24 @@ def check_target(path: str | os.PathLike[str]) -> str:
 
 def check_fits(path: str | os.PathLike[str], image: ImageFile, *, scale: int = 1) -> None:
     """Raise what `write_image` would raise for `image` enlarged `scale` times, before the work is done."""
-    kind, name = check_target(path), os.fspath(path)
-    height, width, channels = image.pixels.shape
-    if image.pixels.dtype not in (np.uint8, np.uint16) or channels not in (1, 2, 3, 4) or not height * width:
+    check_kind(check_target(path), ImageForm.of(image.pixels), name=os.fspath(path), icc=image.icc, scale=scale)
+
+
+def check_kind(kind: Kind, form: ImageForm, *, name: str = "result", icc: bytes | None = None, scale: int = 1) -> None:
+    """Raise what `encode_image` would raise for pixels of `form` with the profile `icc`, enlarged `scale` times."""
+    height, width, channels, dtype = form
+    if dtype not in (np.uint8, np.uint16) or channels not in (1, 2, 3, 4) or not height * width:
         raise ImageError(
             name,
-            found=f"{image.pixels.dtype} {image.pixels.shape}",
+            found=f"{dtype} {(height, width, channels)}",
             expected="uint8 or uint16 [H, W, C] with 1 to 4 channels",
             mend="Convert the pixels first.",
         )
-    if image.pixels.dtype == np.uint16 and kind in ("JPEG", "WebP"):
+    if dtype == np.uint16 and kind in ("JPEG", "WebP"):
         raise ImageError(name, found=f"16 bit for {kind}", expected="8 bit", mend=LOSSLESS)
     if channels % 2 == 0 and kind == "JPEG":
         raise ImageError(name, found="transparency for JPEG", expected="no alpha", mend=LOSSLESS)
-    if kind == "WebP" and channels < 3 and image.icc is not None and image.icc[16:20] == b"GRAY":
+    if kind == "WebP" and channels < 3 and icc is not None and icc[16:20] == b"GRAY":
         raise ImageError(name, found="a grey profile for WebP", expected="RGB, all it stores", mend=LOSSLESS)
     limit = LONGEST_SIDE.get(kind)
     if limit is not None and max(height, width) * scale > limit:
@@ -146,7 +149,7 @@ def check_fits(path: str | os.PathLike[str], image: ImageFile, *, scale: int = 1
         )
 
 
-def _to_vips(image: ImageFile, kind: str) -> Any:
+def _to_vips(image: ImageFile, kind: Kind) -> Any:
     """The pixels as the library's image, with the metadata that every saver shares; pixels are not copied."""
     pixels = np.ascontiguousarray(image.pixels)
     height, width, channels = pixels.shape
@@ -198,7 +201,7 @@ def _is_big(vips: Any) -> bool:
     return bool(vips.width * vips.height * vips.bands * wide > 4_000_000_000)
 
 
-SAVERS: dict[str, Callable[[Any, BinaryIO, int, int], None]] = {
+SAVERS: dict[Kind, Callable[[Any, BinaryIO, int, int], None]] = {
     "PNG": _save_png,
     "JPEG": _save_jpeg,
     "WebP": _save_webp,

@@ -19,7 +19,7 @@ from lqhq.runtime.manifest import Manifest, Role
 from lqhq.runtime.original import original_tile
 from lqhq.runtime.precision import Precision
 from lqhq.runtime.profiles import choose_profile, describe
-from lqhq.runtime.segment_plan import Step, plan_bytes, plan_segments
+from lqhq.runtime.segment_plan import Step, plan_bytes, plan_segments, strip_arrays
 from lqhq.runtime.tiles import TilePlan, fit_tile, plan_tiles
 
 __all__ = ["Form", "LatentChoice", "LatentRequest", "choose_latents"]
@@ -37,7 +37,9 @@ STRIP_SHARE, LEAST_STRIP, MOST_STRIP = 5, 32 << 20, 1 << 30
 class LatentChoice:
     """The tiles of `denoise` in latents, the form of the other stages, and the memory that all is expected to peak at.
 
-    `steps` are the strips of roles that do not run whole. `alone` says that engines are held one at a time.
+    `steps` are the strips of roles that do not run whole. `alone` says that engines are held one at a time. Of
+    `peak_bytes`, `engine_bytes` need not be had again for another image on the same engines. The peak holds the arrays
+    of the tiles or strips that one driver has on their way; each further one takes at most `tile_bytes` more.
     """
 
     plan: TilePlan
@@ -47,6 +49,8 @@ class LatentChoice:
     steps: Mapping[str, tuple[Step, ...]]
     alone: bool
     peak_bytes: int
+    engine_bytes: int
+    tile_bytes: int
     scratch_bytes: int
     reason: str
 
@@ -216,14 +220,18 @@ def _choice(
     base = _base(request)
     # Every measured engine has a process around it, which is there once.
     engines = max(peaks) if alone else sum(peaks) - (len(peaks) - 1) * base
+    own = [one.own for one in stages.values()]
+    steps = {role: one.steps for role, one in stages.items() if one.steps}
     return LatentChoice(
         plan=plan,
         factor=request.latent.factor,
         encode=forms["encode"],
         decode=forms["decode"],
-        steps={role: one.steps for role, one in stages.items() if one.steps},
+        steps=steps,
         alone=alone,
         peak_bytes=engines + _held(request),
+        engine_bytes=engines - (max(own) if alone else sum(own)),
+        tile_bytes=max(_tile_bytes(request, plan), *(strip_arrays(step) for one in steps.values() for step in one), 0),
         scratch_bytes=max(one.scratch for one in stages.values()),
         reason=reason,
     )
@@ -233,6 +241,11 @@ def _held(request: LatentRequest) -> int:
     """The image and the result; the state, its history and the blended prediction; the tile's own arrays."""
     state = FLOAT * request.latent.channels * request.size.pixels
     return request.held_bytes + state * (4 + 2 * request.depth)
+
+
+def _tile_bytes(request: LatentRequest, plan: TilePlan) -> int:
+    """A tile of `denoise`: the state that it is fed, what is predicted, its variance, and a copy in between."""
+    return 4 * FLOAT * request.latent.channels * plan.tile.pixels
 
 
 def _rest(request: LatentRequest) -> int:
@@ -250,9 +263,13 @@ def _base(request: LatentRequest) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stage:
-    """What a stage takes: memory, disk; and its strips, where it does not run whole."""
+    """What a stage takes: memory, disk; and its strips, where it does not run whole.
+
+    `own` is the part of `peak` that is the image's, not the engine's.
+    """
 
     peak: int
+    own: int = 0
     scratch: int = 0
     steps: tuple[Step, ...] = ()
 
@@ -261,7 +278,8 @@ def _stage(request: LatentRequest, role: Role, form: Form) -> _Stage:
     """What `encode` or `decode` takes in one form; the whole graph's image is its caller's, too."""
     if form == "whole":
         pixels = request.size.pixels
-        return _Stage(peak=_engine(request, role, pixels) + FLOAT * 3 * pixels * request.latent.factor**2)
+        own = FLOAT * 3 * pixels * request.latent.factor**2
+        return _Stage(peak=_engine(request, role, pixels) + own, own=own)
     follows = max(LEAST_STRIP, min(MOST_STRIP, request.budget_bytes // STRIP_SHARE))
     found = _strips(request, role, form, follows)
     # The least strips where these are too much: what fits a budget must fit every larger one.
@@ -277,8 +295,8 @@ def _strips(request: LatentRequest, role: Role, form: Form, strip_bytes: int) ->
         budget=strip_bytes,
     )
     taken, on_disk = plan_bytes(steps), form == "scratch"
-    peak = int(MARGIN * taken.memory(on_disk=on_disk)) + _base(request)
-    return _Stage(peak=peak, scratch=taken.canvases if on_disk else 0, steps=steps)
+    own = int(MARGIN * taken.memory(on_disk=on_disk))
+    return _Stage(peak=own + _base(request), own=own, scratch=taken.canvases if on_disk else 0, steps=steps)
 
 
 def _may_be_whole(request: LatentRequest, role: str) -> bool:

@@ -14,9 +14,9 @@ from lqhq.runtime.alpha import constant_value, split_alpha
 from lqhq.runtime.errors import ImageError, OptionError
 from lqhq.runtime.file_plan import FilePair
 from lqhq.runtime.geometry import Size
-from lqhq.runtime.image_file import read_image
+from lqhq.runtime.image_file import MAX_PIXELS, image_form, read_image, read_image_bytes
 
-__all__ = ["plan_masks", "read_mask"]
+__all__ = ["plan_masks", "read_mask", "read_mask_bytes"]
 
 
 def plan_masks(pairs: Sequence[FilePair], mask: str, suffixes: Sequence[str]) -> dict[Path, Path]:
@@ -95,18 +95,35 @@ def _by_stem(place: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
 
 def read_mask(path: Path, size: Size) -> NDArray[np.bool_]:
     """The hole `[H, W]` in a mask file: every pixel that is not black. Raises `ImageError`, also for another `size`."""
-    pixels: NDArray[Any] = read_image(path).pixels
-    if pixels.shape[:2] != size:
+    return _hole(read_image(path).pixels, size, str(path))
+
+
+def read_mask_bytes(data: bytes, size: Size, *, name: str, max_pixels: int = MAX_PIXELS) -> NDArray[np.bool_]:
+    """`read_mask` of `data`, the content of a file; `name` is what errors call it.
+
+    A mask of another size is refused before it is decoded, more than `max_pixels` pixels with `LimitError`.
+    """
+    form = image_form(data, name=name, max_pixels=max_pixels)
+    _check_size((form.height, form.width), size, name)
+    return _hole(read_image_bytes(data, name=name, max_pixels=max_pixels).pixels, size, name)
+
+
+def _check_size(found: tuple[int, ...], size: Size, name: str) -> None:
+    if found != size:
         raise ImageError(
-            str(path),
-            found=f"a mask of {pixels.shape[1]}x{pixels.shape[0]}",
+            name,
+            found=f"a mask of {found[1]}x{found[0]}",
             expected=f"{size.width}x{size.height}, the size of the image",
             mend="Give one grey value for each pixel; both are turned upright first, as their EXIF says.",
         )
+
+
+def _hole(pixels: NDArray[Any], size: Size, name: str) -> NDArray[np.bool_]:
+    _check_size(pixels.shape[:2], size, name)
     colour, alpha = split_alpha(pixels)
     if alpha is not None and constant_value(alpha) is None:
         raise ImageError(
-            str(path),
+            name,
             found="a mask with transparent parts",
             expected="black where the image is to be kept, anything else inside the hole",
             mend="Save the mask as a grey image without an alpha channel.",

@@ -71,7 +71,7 @@ class _TileOuter:
         self, source: PreparedImage, schedule: Schedule, plan: TilePlan, noise: NoiseField, sink: ImageSink
     ) -> None:
         self._source, self._schedule, self._plan, self._noise = source, schedule, plan, noise
-        self._canvas = Canvas(plan, CHANNELS, sink.rows)
+        self._canvas = Canvas(plan, CHANNELS, sink.rows, boxes=sink.boxes)
         self._tiles: dict[int, _Tile] = {}
         self._waiting: deque[Call] = deque()
         self._unstarted = 0

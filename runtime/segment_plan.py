@@ -18,6 +18,7 @@ __all__ = [
     "last_reads",
     "plan_bytes",
     "plan_segments",
+    "strip_arrays",
     "strip_bytes",
     "strip_rows",
 ]
@@ -140,6 +141,15 @@ def strip_bytes(step: Step) -> int:
     """Bytes that the run of one strip takes beside canvases, as far as can be told without the engine."""
     strip = step.strip(step.count - 1)
     return _row_bytes(step) * (strip.stop - strip.start + 2 * step.segment.halo)
+
+
+def strip_arrays(step: Step) -> int:
+    """Bytes of what one strip is fed alone (keys and values are fed to all) and of what comes of it."""
+    segment, largest = step.segment, min(step.length, -(-step._units // step.count) * step.unit)
+    if segment.kind == "attention":
+        return FLOAT * largest * (2 * segment.channels + step.skip_channels)
+    wide = step.x_channels + step.skip_channels + segment.channels * segment.up**2
+    return FLOAT * (largest + 2 * segment.halo) * step.x_size.width * wide
 
 
 def _row_bytes(step: Step) -> int:

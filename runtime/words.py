@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,11 +54,12 @@ def check_words(bundle: Bundle, asked: Asked) -> None:
 class Words:
     """Token ids for the images of an opened bundle that reads a prompt; the tokenizer is opened when first needed.
 
-    `say` hears the text that was made of tags, and what of a text is too long to be read.
+    `say` hears the text that was made of tags, and what of a text is too long to be read. Several threads may ask.
     """
 
     def __init__(self, bundle: Bundle, say: Callable[[str], None]) -> None:
         self._bundle, self._say = bundle, say
+        self._opening = Lock()
         self._tokenizer: PromptTokenizer | None = None
         self._tags: Tags | None = None
 
@@ -88,13 +90,15 @@ class Words:
             self._opened_tags()
 
     def _opened_tokenizer(self, spec: Prompt) -> PromptTokenizer:
-        if self._tokenizer is None:
-            self._tokenizer = PromptTokenizer.open(self._bundle.path(spec.tokenizer), spec)
-        return self._tokenizer
+        with self._opening:
+            if self._tokenizer is None:
+                self._tokenizer = PromptTokenizer.open(self._bundle.path(spec.tokenizer), spec)
+            return self._tokenizer
 
     def _opened_tags(self) -> Tags:
         tagger = self._bundle.manifest.tagger
         assert tagger is not None  # `check_words` has refused the others
-        if self._tags is None:
-            self._tags = Tags.read(self._bundle.path(tagger.names), self._bundle.path(tagger.thresholds))
-        return self._tags
+        with self._opening:
+            if self._tags is None:
+                self._tags = Tags.read(self._bundle.path(tagger.names), self._bundle.path(tagger.thresholds))
+            return self._tags

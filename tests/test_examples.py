@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,25 @@ WITHOUT_ARGUMENTS = {
     "restore_array.py": ("(72, 96, 3) uint8 -> (288, 384, 3) uint8", "same seed, same bytes: True", "fast"),
 }
 WITH_ARGUMENTS = {"before_after.py"}
+# script -> the same, for those that speak to a server
+WITH_A_SERVER = {
+    "serve_restore.py": (
+        "is ready",
+        "model demo 1: super-resolution, x4",
+        " of 4 network calls",
+        "1804x1200, ",
+        "at once: [(96, 128, 1), (96, 128, 1), (96, 128, 1), (96, 128, 1)]",
+        "expected one of fast",
+    ),
+    "serve_tritonclient.py": (
+        "model: demo is ready",
+        "array (24, 32, 3) uint8 -> (96, 128, 3) uint8",
+        "-> PNG of ",
+        " of 4 network calls",
+        "streamed: ",
+        "StatusCode.INVALID_ARGUMENT tile: found 3; expected at least 8",
+    ),
+}
 
 
 def run(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -47,8 +68,26 @@ def images(folder: Path) -> tuple[Path, Path]:
     return lq, hq
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The address of `lqhq serve demo`, on any free port."""
+    words = ("serve", "demo", "--port", "0", "--metrics-port", "off")
+    command = [sys.executable, "-m", "lqhq.tools.cli.main", *words]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        assert child.stdout is not None
+        line = child.stdout.readline()  # the first it prints; empty where it did not start
+        address = re.search(r"listening on (\S+)", line)
+        assert address is not None, line
+        yield address[1]
+    finally:
+        child.terminate()
+        child.communicate(timeout=60)
+    assert child.returncode == 0
+
+
 def test_no_example_is_left_out() -> None:
-    assert {file.name for file in EXAMPLES.glob("*.py")} == WITH_ARGUMENTS | set(WITHOUT_ARGUMENTS)
+    assert {file.name for file in EXAMPLES.glob("*.py")} == WITH_ARGUMENTS | set(WITHOUT_ARGUMENTS) | set(WITH_A_SERVER)
 
 
 @pytest.mark.parametrize("script", WITHOUT_ARGUMENTS)
@@ -57,6 +96,19 @@ def test_runs_without_arguments(script: str) -> None:
     assert ran.returncode == 0, ran.stderr
     for expected in WITHOUT_ARGUMENTS[script]:
         assert expected in ran.stdout
+
+
+@pytest.mark.parametrize("script", WITH_A_SERVER)
+def test_runs_with_a_server(script: str, server: str) -> None:
+    ran = run(script, server)
+    assert ran.returncode == 0, ran.stderr
+    for expected in WITH_A_SERVER[script]:
+        assert expected in ran.stdout
+
+
+@pytest.mark.parametrize("script", WITH_A_SERVER)
+def test_planted_no_server_is_seen(script: str) -> None:
+    assert run(script, "127.0.0.1:1").returncode != 0
 
 
 def test_before_after_shows_bicubic_left_and_hq_right(tmp_path: Path) -> None:

@@ -45,6 +45,25 @@ DOORS: dict[str, tuple[str, ...]] = {
         "load_degradation",
     ),
     "runtime/samplers": (),
+    "server": (),
+    "server/client": (
+        "AccessError",
+        "AsyncClient",
+        "Client",
+        "DeadlineError",
+        "OverloadError",
+        "RequestError",
+        "Result",
+        "Retry",
+        "ServerError",
+        "ServerStatus",
+        "TransferError",
+        "UnavailableError",
+        "UnknownModelError",
+        "UnreachableError",
+        "UnsupportedError",
+        "array_of",
+    ),
 }
 
 

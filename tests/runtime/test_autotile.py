@@ -302,3 +302,21 @@ def test_the_memory_mend_does_not_name_a_tile_that_the_engine_refuses(manifest):
         choose(manifest, Size(200, 200), tile=48, budget=2_500_000, limits={"denoise": 48})
     assert "--tile" in raised.value.mend
     assert int(raised.value.mend.split("--tile ")[1].rstrip(".")) < 48
+
+
+def test_what_engines_take_is_told_apart(manifest):
+    """Planted: what the image takes is not the engine's."""
+    plain, held = choose(manifest, Size(200, 120), tile=64), choose(manifest, Size(200, 120), tile=64, held=7_000_000)
+    assert plain.engine_bytes == held.engine_bytes == int(1_000_000 + 1000.0 * 64 * 64)
+    assert held.peak_bytes - plain.peak_bytes == 7_000_000
+    larger = choose(manifest, Size(200, 240), tile=64)
+    assert larger.engine_bytes == plain.engine_bytes
+    assert larger.peak_bytes > plain.peak_bytes  # a wider band of blended rows
+    assert choose(manifest, Size(200, 120), tile=32).engine_bytes < plain.engine_bytes
+
+
+def test_a_further_tile_takes_what_its_arrays_take(manifest):
+    one, deep = choose(manifest, Size(200, 120), tile=64), choose(manifest, Size(200, 120), tile=64, depth=2)
+    assert one.tile_bytes == 64 * 64 * 3 * 4 * 6
+    assert deep.tile_bytes - one.tile_bytes == 64 * 64 * 3 * 4 * 2
+    assert one.tile_bytes < one.peak_bytes - one.engine_bytes

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lqhq.runtime import batch
+from lqhq.runtime import batch, whole_file
 from lqhq.runtime.batch import restore_files
 from lqhq.runtime.errors import CancelledError
 from lqhq.runtime.file_plan import FilePair
@@ -148,7 +148,7 @@ def test_a_folder_closed_to_us_is_found_before_the_work(restorer, three, tmp_pat
     def refuse(**_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(batch.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(whole_file.tempfile, "TemporaryFile", refuse)
     spy = Spy(monkeypatch)
     outcome = restore_files(restorer, three[:1])[0]
     assert "found Permission denied" in str(outcome.error)

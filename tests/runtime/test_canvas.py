@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lqhq.runtime.canvas import Canvas
-from lqhq.runtime.geometry import Size
+from lqhq.runtime.geometry import Box, Size
 from lqhq.runtime.tiles import TilePlan, plan_tiles
 
 GOLDEN = Path(__file__).parents[1] / "data/osediff-tiny"
@@ -64,6 +64,43 @@ def test_rows_leave_as_soon_as_they_are_final():
         if index == len(plan.lefts) - 1:
             assert seen == [(0, plan.tops[1])]
     assert sum(count for _, count in seen) == plan.canvas.height
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_boxes_cover_the_canvas_once_with_the_bytes_of_rows(plan):
+    image = np.random.default_rng(3).standard_normal((3, *plan.canvas)).astype(np.float32)
+    image += np.random.default_rng(4).standard_normal(image.shape).astype(np.float32)
+    order = random.Random(5).sample(range(len(plan)), len(plan))
+    out, count = np.full_like(image, np.nan), np.zeros(plan.canvas, int)
+
+    def store(box: Box, part: np.ndarray) -> None:
+        assert part.shape[1:] == box.size
+        out[:, box.rows, box.columns] = part
+        count[box.rows, box.columns] += 1
+
+    canvas = Canvas(plan, 3, lambda top, rows: pytest.fail("rows as well"), boxes=store)
+    for index in order:
+        box = plan.box(index)
+        canvas.add(index, image[:, box.rows, box.columns].copy())
+    assert count.min() == count.max() == 1
+    assert out.tobytes() == blend(plan, image, order).tobytes()
+
+
+def test_a_box_leaves_as_soon_as_it_is_final():
+    """No tile that is still to come touches it. Planted: the whole tile does not pass."""
+    plan = PLANS[1]
+    seen: list[Box] = []
+    canvas = Canvas(plan, 1, lambda top, rows: None, boxes=lambda box, part: seen.append(box))
+    for index in range(len(plan)):
+        canvas.add(index, np.zeros((1, *plan.tile), np.float32))
+        assert len(seen) == index + 1
+        later = [plan.box(other) for other in range(index + 1, len(plan))]
+        assert not any(overlapping(seen[-1], other) for other in later)
+    assert overlapping(plan.box(0), plan.box(1))
+
+
+def overlapping(one: Box, other: Box) -> bool:
+    return one.top < other.bottom and other.top < one.bottom and one.left < other.right and other.left < one.right
 
 
 def test_a_shifted_tile_is_seen():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shlex
 import struct
 import subprocess
@@ -18,7 +19,8 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from lqhq.runtime import image_file
 from lqhq.runtime.errors import ImageError, LimitError, LqhqError
-from lqhq.runtime.image_file import SUFFIXES, read_image
+from lqhq.runtime.image_file import SUFFIXES, ImageFile, image_form, read_image, read_image_bytes
+from lqhq.runtime.image_form import ImageForm
 
 SEED = 20260705
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -39,12 +41,41 @@ def encoded(pixels, kind="PNG", **options):
 
 @pytest.fixture
 def read(tmp_path):
+    """Reads `data` from a file, and sees that it is read alike from memory, and its form from the header."""
+
     def read(data, name="image.bin", **options):
         path = tmp_path / name
         path.write_bytes(data)
-        return read_image(path, **options)
+        found, error = outcome(lambda: read_image(path, **options))
+        again, same_error = outcome(lambda: read_image_bytes(data, name=str(path), **options))
+        form, form_error = outcome(lambda: image_form(data, name=str(path), **options))
+        assert told(same_error) == told(error)
+        if error is not None:
+            if "damaged" not in str(error):  # which only the pixels may show
+                assert told(form_error) == told(error)
+            raise error
+        assert same(found, again)
+        assert form == ImageForm.of(found.pixels)
+        return found
 
     return read
+
+
+def told(error):
+    """The codec's own words depend on what it met before."""
+    return re.sub(r"damaged \(.*\);", "damaged;", str(error))
+
+
+def outcome(call):
+    try:
+        return call(), None
+    except LqhqError as error:
+        return None, error
+
+
+def same(one: ImageFile, other: ImageFile) -> bool:
+    fields = [(found.icc, found.exif, found.xmp, found.dpi) for found in (one, other)]
+    return fields[0] == fields[1] and np.array_equal(one.pixels, other.pixels)
 
 
 def chunk(kind, data):
@@ -152,6 +183,8 @@ def test_every_orientation_is_applied_once(tmp_path, kind, orientation):
     image = Image.fromarray(ramp)
     expected = np.asarray(image if turn is None else image.transpose(turn))
     opened = read_image(path)
+    assert same(opened, read_image_bytes(path.read_bytes(), name="turned"))
+    assert image_form(path.read_bytes(), name="turned") == ImageForm.of(expected)
     assert opened.pixels.shape == expected.shape
     assert np.abs(opened.pixels.astype(int) - expected).max() <= 8
     assert opened.pixels.flags.c_contiguous
@@ -337,6 +370,25 @@ def test_damage_is_not_printed(read, capfd):
     with pytest.raises(ImageError):
         read(encoded(noise(200, 300), "JPEG")[:5000])
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WebP", "TIFF"])
+def test_a_form_needs_no_pixels(kind):
+    """Of a file that breaks off in its pixels the form is told all the same, where the header comes first."""
+    whole = encoded(noise(200, 300), kind)
+    early = kind in ("PNG", "JPEG")  # a TIFF's directory comes last; of WebP the codec wants all of a frame
+    cut = whole[: len(whole) // 2] if early else whole
+    assert image_form(cut, name="cut") == (200, 300, 3, np.uint8)
+    if early:
+        with pytest.raises(ImageError, match="cut: found a file that breaks off"):
+            read_image_bytes(cut, name="cut")
+
+
+def test_a_bomb_in_memory_costs_nothing():
+    bomb = png(60000, 60000, 8, 2)
+    for read in (image_form, read_image_bytes):
+        with pytest.raises(LimitError, match="upload: found 60000 x 60000"):
+            read(bomb, name="upload")
 
 
 def test_suffixes_are_lower_case():

@@ -19,7 +19,8 @@ from lqhq.runtime import image_write
 from lqhq.runtime.errors import ImageError, LimitError, OptionError
 from lqhq.runtime.exif import EXIF_IFD, Tag, exif_bytes
 from lqhq.runtime.image_file import SUFFIXES, ImageFile, read_image
-from lqhq.runtime.image_write import check_fits, check_target, write_image
+from lqhq.runtime.image_form import ImageForm
+from lqhq.runtime.image_write import KINDS, check_fits, check_kind, check_target, encode_image, write_image
 
 SEED = 20260706
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -117,6 +118,55 @@ def test_the_bytes_are_always_the_same(tmp_path, suffix):
     for name in ("a", "b"):
         write_image(tmp_path / (name + suffix), image)
     assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("carried", [{}, {"icc": SRGB, "exif": EXIF, "xmp": XMP, "dpi": (300.0, 150.0)}])
+def test_in_memory_the_bytes_are_those_of_the_file(tmp_path, suffix, carried):
+    image = ImageFile(pixels=noise(64, 64), **carried)
+    write_image(tmp_path / f"a{suffix}", image, quality=60)
+    before = len(os.listdir("/proc/self/fd"))
+    wanted = (tmp_path / f"a{suffix}").read_bytes()
+    assert encode_image(KINDS[suffix], image, quality=60) == wanted
+    assert encode_image(KINDS[suffix], ImageFile(pixels=smooth(), **carried), quality=60) != wanted  # the planted fault
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "image", "word"),
+    [
+        ("JPEG", ImageFile(pixels=noise(dtype=np.uint16)), "result: found 16 bit for JPEG"),
+        ("JPEG", ImageFile(pixels=noise(channels=2)), "transparency for JPEG"),
+        ("WebP", ImageFile(pixels=noise(channels=1), icc=bytes(16) + b"GRAY"), "grey profile"),
+        ("PNG", ImageFile(pixels=noise().astype(np.float32)), "float32"),
+        ("TIFF", ImageFile(pixels=noise(), exif=b"II*\0broken"), "damaged EXIF"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_refused_in_memory(kind, image, word):
+    with pytest.raises(ImageError, match=word):
+        encode_image(kind, image)
+
+
+def test_a_format_is_refused_by_the_form_of_the_result():
+    form = ImageForm(16384, 4, 3, np.dtype(np.uint8))
+    check_kind("JPEG", form)
+    with pytest.raises(LimitError, match="result: found 4 x 16384 pixels for WebP"):
+        check_kind("WebP", form)
+    with pytest.raises(LimitError, match="16 x 65536 pixels for JPEG"):
+        check_kind("JPEG", form, scale=4)
+    with pytest.raises(OptionError, match="found 101"):
+        encode_image("JPEG", ImageFile(pixels=noise()), quality=101)
+
+
+def test_no_room_in_memory_is_a_clear_error():
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(ImageError, match="to encode it as PNG in memory"):
+            encode_image("PNG", ImageFile(pixels=noise(200, 200)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_quality_changes_the_size(tmp_path):

@@ -23,6 +23,7 @@ from lqhq.runtime.latent_plan import LatentRequest, choose_latents
 from lqhq.runtime.manifest import Manifest, Memory, TileHints
 from lqhq.runtime.profiles import parse_profile
 from lqhq.runtime.restorer import Restorer
+from lqhq.runtime.segment_plan import plan_bytes, strip_arrays
 
 Build = Callable[..., Path]
 MB = 1_000_000
@@ -278,6 +279,33 @@ def test_image_history_and_other_engines_count(manifest: Manifest, latent_bundle
     # All at once, the others but one process are on top; one at a time, the largest alone counts.
     assert found[0].peak_bytes == bare[0].peak_bytes + 2 * (900 - 300) * MB
     assert found[1].peak_bytes == bare[1].peak_bytes
+
+
+def test_what_another_image_shares_is_told_apart(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines are shared; the image, its latents and its canvases are not. Planted: all but the engines is counted."""
+    monkeypatch.setattr(subject, "LEAST_STRIP", 4 << 20)
+    light = Memory(fixed=20 * MB, per_pixel=0.0)
+    denoise = Memory(fixed=30 * MB, per_pixel=1e3)
+    found = budgets(real(manifest, denoise=denoise, encode=light), 250, 250, held_bytes=5 * MB)
+    pixels = 250 * 250
+    whole, held = 4 * 3 * pixels * 64, 5 * MB + 4 * 4 * pixels * 4
+    largest = found[0].plan.tile.pixels
+    engines = int(400 * MB + 300e3 * pixels) + int(30 * MB + 1e3 * largest) + 20 * MB - 2 * 20 * MB
+    assert found[0].engine_bytes == engines
+    assert found[0].peak_bytes - found[0].engine_bytes == held + 2 * whole
+    for choice in found[1:]:
+        own = [whole for form in (choice.encode, choice.decode) if form == "whole"]
+        own += [int(1.25 * plan_bytes(steps).memory(on_disk=form == "scratch"))
+                for role, steps in choice.steps.items() for form in [getattr(choice, role)]]  # fmt: skip
+        assert choice.peak_bytes - choice.engine_bytes == held + max(own)
+        assert 0 <= choice.engine_bytes <= engines
+
+
+def test_a_further_tile_or_strip_takes_what_its_arrays_take(manifest: Manifest) -> None:
+    tiled = choose_latents(request(manifest, 130, 130))
+    assert tiled.tile_bytes == 4 * 4 * 4 * tiled.plan.tile.pixels
+    strips = choose_latents(request(manifest, 130, 130, profiles=built(decode="8x8")))
+    assert strips.tile_bytes == max(strip_arrays(step) for step in strips.steps["decode"]) > tiled.tile_bytes
 
 
 def test_strips_follow_the_budget_within_bounds(manifest: Manifest) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lqhq.runtime.errors import ImageError, OptionError
+from lqhq.runtime.errors import ImageError, LimitError, OptionError
 from lqhq.runtime.file_plan import FilePair
 from lqhq.runtime.geometry import Size
 from lqhq.runtime.image_file import SUFFIXES, ImageFile
 from lqhq.runtime.image_write import write_image
-from lqhq.runtime.mask_files import plan_masks, read_mask
+from lqhq.runtime.mask_files import plan_masks, read_mask, read_mask_bytes
 
 
 @pytest.fixture
@@ -95,3 +95,23 @@ def test_a_mask_with_transparent_parts_is_ambiguous(tmp_path):
         read_mask(tmp_path / "m.png", Size(4, 6))
     with pytest.raises(ImageError, match=r"m\.png: found a mask of 6x4; expected 4x6"):
         read_mask(tmp_path / "m.png", Size(6, 4))
+
+
+def test_bytes_are_read_as_files_are(tmp_path):
+    pixels = np.zeros((4, 6, 3), np.uint8)
+    pixels[1, 2, 1] = 1
+    write_image(tmp_path / "m.png", ImageFile(pixels=pixels))
+    data = (tmp_path / "m.png").read_bytes()
+    hole = read_mask_bytes(data, Size(4, 6), name="mask")
+    np.testing.assert_array_equal(hole, read_mask(tmp_path / "m.png", Size(4, 6)))
+    assert hole.sum() == 1
+
+
+def test_bytes_of_another_size_are_refused_by_their_header(tmp_path):
+    pixels = np.random.default_rng(5).integers(0, 256, (40, 60, 1), np.uint8)
+    write_image(tmp_path / "m.png", ImageFile(pixels=pixels))
+    data = (tmp_path / "m.png").read_bytes()
+    with pytest.raises(ImageError, match="mask: found a mask of 60x40"):
+        read_mask_bytes(data[: len(data) // 2], Size(60, 40), name="mask")
+    with pytest.raises(LimitError, match="at most 100 pixels"):
+        read_mask_bytes(data, Size(40, 60), name="mask", max_pixels=100)

@@ -8,7 +8,7 @@ import pytest
 
 from lqhq.runtime.geometry import Size
 from lqhq.runtime.latent_spec import GroupNorm, Segment
-from lqhq.runtime.segment_plan import Step, plan_bytes, plan_segments, strip_bytes, strip_rows
+from lqhq.runtime.segment_plan import Step, plan_bytes, plan_segments, strip_arrays, strip_bytes, strip_rows
 
 NORM = GroupNorm(groups=2, eps=1e-6)
 SEGMENTS = (
@@ -89,3 +89,19 @@ def test_canvases_at_the_worst_moment() -> None:
     assert taken.memory(on_disk=False) == taken.strips + taken.canvases
     assert taken.memory(on_disk=True) == taken.strips + taken.tokens
     assert plan_bytes(planned(Size(20, 12), 1)).strips < taken.strips
+
+
+@pytest.mark.parametrize("budget", [1, 20_000, 1 << 40])
+def test_the_arrays_of_a_strip_are_what_it_is_fed_and_what_comes_of_it(budget: int) -> None:
+    """No strip has more; engines' own copies are left out."""
+    for step in planned(Size(40, 12), budget):
+        segment, most = step.segment, 0
+        for index in range(step.count):
+            strip = step.strip(index)
+            rows, width = strip.last - strip.first, step.x_size.width
+            fed = (step.x_channels + step.skip_channels) * rows * width
+            given = segment.channels * (rows * segment.up // segment.down) * (width * segment.up // segment.down)
+            if segment.kind == "attention":  # rows are tokens; of x the queries alone
+                fed, given = (segment.channels + step.skip_channels) * rows, segment.channels * rows
+            most = max(most, 4 * (fed + given))
+        assert most <= strip_arrays(step) < strip_bytes(step)

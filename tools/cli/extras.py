@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 
-__all__ = ["Package", "declared_extras", "package_state"]
+from lqhq.runtime.errors import EngineError
+
+__all__ = ["Package", "declared_extras", "package_state", "require_extra"]
 
 REQUIREMENT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*\(?([^;)]*)\)?")
 EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")
@@ -60,3 +62,16 @@ def _least(specifier: str) -> str:
 def _release(version: str) -> tuple[int, ...]:
     """The numbers before any suffix: 2.13.0+cpu is (2, 13, 0). Enough for `>=` on releases."""
     return tuple(int(number) for number in re.findall(r"\d+", re.split(r"[+a-z-]", version)[0]))
+
+
+def require_extra(command: str, extra: str, *, of: Sequence[str] = ()) -> None:
+    """Raise `EngineError` with what installs the packages that `command` needs of an extra; `of`: of these alone."""
+    packages = [package for package in declared_extras().get(extra, []) if not of or package.name in of]
+    missing = [package for package in packages if not package.fits]
+    if missing:
+        raise EngineError(
+            command,
+            found=", ".join(package.text for package in missing),
+            expected="what this command needs",
+            mend=f"Install it, in lqhq's source folder: pip install '.[{extra}]'.",
+        )

@@ -20,6 +20,8 @@ COMMANDS = {
     "upscale": "restore image files with a bundle",
     "synthesize": "make low-quality partners of high-quality images, as training pairs",
     "export": "turn a trained checkpoint into a bundle",
+    "serve": "serve bundles over gRPC",
+    "client": "have a server restore image files, ask what it holds and how it is",
     "parity": "compare a bundle with the PyTorch model it came from",
     "inspect": "show what a bundle holds",
     "engines": "build TensorRT engines of a bundle, list and clean those that are kept",

@@ -1,27 +1,20 @@
-"""Sizes of memory as people write them: 800M, 1.5G, 4GiB, 1TB."""
+"""Sizes of memory as options."""
 
 from __future__ import annotations
 
 import argparse
-import re
+
+from lqhq.runtime.byte_size import byte_size
 
 __all__ = ["memory_size"]
 
-LETTERS = "KMGT"
-# Fifteen digits are exact in a float, and more than any machine has.
-SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*(?:([KMGT])(I)?)?B?", re.IGNORECASE)
-
 
 def memory_size(text: str) -> int:
-    """Bytes of `text`: K, M, G and T are powers of 1000, of 1024 with an `i` after them; `B` changes nothing.
+    """Bytes of `text`, as `byte_size` reads it.
 
     Raises `argparse.ArgumentTypeError`, which argparse shows with the option's name.
     """
-    match = SIZE.fullmatch(text.strip())
-    size = 0
-    if match:
-        power = LETTERS.index(match[2].upper()) + 1 if match[2] else 0
-        size = int(float(match[1]) * (1024 if match[3] else 1000) ** power)
-    if size <= 0:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a size; write it like 800M or 1.5G")
-    return size
+    try:
+        return byte_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -6,7 +6,9 @@ from importlib import metadata
 
 import pytest
 
-from lqhq.tools.cli.extras import Package, declared_extras, package_state
+from lqhq.runtime.errors import EngineError
+from lqhq.tools.cli import extras
+from lqhq.tools.cli.extras import Package, declared_extras, package_state, require_extra
 
 LINES = [
     "numpy>=1.26",
@@ -48,3 +50,13 @@ def test_versions_are_compared_as_numbers(version: str | None, least: str, fits:
 def test_installed_packages_are_found() -> None:
     assert package_state("numpy").version == metadata.version("numpy")
     assert package_state("numpy", "999").text.endswith("is older than 999")
+
+
+def test_what_a_command_needs_is_told_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        extras, "declared_extras", lambda: {"serve": [Package("grpcio", None, "1"), Package("a", "1", "1")]}
+    )
+    require_extra("client", "serve", of=("a",))
+    require_extra("client", "other")
+    with pytest.raises(EngineError, match=r"client: found grpcio is missing; .*pip install '\.\[serve\]'"):
+        require_extra("client", "serve")

@@ -1,0 +1,1 @@
+"""Says no early: what a request will cost, and whether there is room for it. Pure; times are given to it."""

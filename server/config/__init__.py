@@ -1,0 +1,1 @@
+"""What a server is told when it starts: flags, and a TOML file beneath them."""

@@ -1,0 +1,1 @@
+"""The standard services: health, by server and by model, and reflection."""

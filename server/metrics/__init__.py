@@ -1,0 +1,1 @@
+"""What the server has done, for load generators (V2 statistics) and for Prometheus."""

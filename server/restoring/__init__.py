@@ -1,0 +1,1 @@
+"""One request from its arrival to its answer, whichever protocol it came by."""
