@@ -1,6 +1,6 @@
 """`lqhq serve` under load: against a bare loop, and against MLServer and LitServe with the same ONNX file.
 
-    python benchmarks/serve_load.py [--quick] [--peers-venv DIR] [--no-peers] [-o FILE]
+    python benchmarks/serve_load.py [--quick] [--peers-venv DIR] [--no-peers] [--rounds N] [-o FILE]
 
 Real sockets; every server and the bare loop are processes of their own, warm, and take turns.
 """
@@ -172,6 +172,7 @@ def main() -> None:
     parser.add_argument(
         "--peers", action=argparse.BooleanOptionalAction, default=True, help="race MLServer and LitServe, too"
     )
+    parser.add_argument("--rounds", type=int, metavar="N", help="turns of each (default: 11)")
     args, threads = parser.parse_args(), cpu_count()
     packages = ("onnxruntime", "grpcio", "numpy")
     page = Page("lqhq serve under load", weights=weights_line(args.bundle), packages=packages)
@@ -180,6 +181,7 @@ def main() -> None:
         peers = make_environments((args.peers_venv or folder / "venvs").absolute()) if args.peers else {}
         bundles = {"identity": write_identity(folder / "identity"), "demo": open_bundle(args.bundle).folder}
         sizes = QUICK if args.quick else FULL
+        sizes = sizes._replace(rounds=args.rounds or sizes.rounds)
         bench = Bench(folder, bundles, peers, sizes.side, sizes.clients, sizes.trial, threads)
         page.text(introduction(sizes, threads))
         for tables in (identity_tables, demo_tables, mixed_table):

@@ -1,6 +1,6 @@
 """Thumbnails alone, and while a scan of 64 output megapixels is restored: how long the slowest of 100 waits.
 
-    python benchmarks/serve_thumbnails.py [--quick] [--bundle B] [-o FILE]
+    python benchmarks/serve_thumbnails.py [--quick] [--bundle B] [--rounds N] [-o FILE]
 
 Poisson arrivals, each from a connection of its own; the scan goes by `RestoreStream` as one PNG file.
 """
@@ -131,8 +131,11 @@ def verdict(found: Found) -> str:
 
 def main() -> None:
     """Start a server, measure, write the page."""
-    args, threads = arguments(__doc__, "serve_thumbnails").parse_args(), cpu_count()
+    parser = arguments(__doc__, "serve_thumbnails")
+    parser.add_argument("--rounds", type=int, metavar="N", help="of beside and alone (default: 8)")
+    args, threads = parser.parse_args(), cpu_count()
     sizes = QUICK if args.quick else FULL
+    sizes = sizes._replace(rounds=args.rounds or sizes.rounds)
     variant = Variant(form="tensor", workers=1, threads=threads)
     requests = [tensor_request(MODEL, scene(sizes.thumbnail, sizes.thumbnail))]
     with (
