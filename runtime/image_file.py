@@ -30,6 +30,7 @@ __all__ = ["MAX_PIXELS", "SUFFIXES", "ImageFile", "image_form", "read_image", "r
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 MAX_PIXELS = 16384 * 16384  # 768 MiB as 8-bit RGB; a few kilobytes of PNG can claim a thousand times as much
+MOST_CHUNKS = 10_000  # of a PNG before its pixels; honest files have some tens, empty chunks cost their sender 12 bytes
 MM_PER_INCH = 25.4
 
 # The codec remembers results by argument; a file that changed under its name must be read again.
@@ -160,7 +161,7 @@ def _header(name: str, file: BinaryIO, source: Callable[[], Any], max_pixels: in
     tags = _tags(file) if kind == "TIFF" else {}
     if PHOTOMETRIC in tags and tags[PHOTOMETRIC].data in CIELAB:
         raise wrong_colours(name, "L*a*b* colours")
-    apng = _png_frames(file) if kind == "PNG" else 1
+    apng = _png_frames(name, file) if kind == "PNG" else 1
     image = _open(kind, source())
     frames = max(apng, _field(image, "n-pages") or 1)
     check_header(name, image, frames, max_pixels)
@@ -259,11 +260,19 @@ def _tags(block: BinaryIO) -> Tags:
         return {}
 
 
-def _png_frames(file: BinaryIO) -> int:
+def _png_frames(name: str, file: BinaryIO) -> int:
     """Frames of an animated PNG: the `acTL` chunk (PNG third edition, 11.3.5) comes before the first `IDAT`."""
     file.seek(8)
-    while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
+    for _ in range(MOST_CHUNKS):
+        head = file.read(8)
+        if len(head) < 8 or head[4:] == b"IDAT":
+            return 1
         if head[4:] == b"acTL":
             return int.from_bytes(file.read(4), "big")
         file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
-    return 1
+    raise ImageError(
+        name,
+        found=f"a PNG with more than {MOST_CHUNKS} chunks before its pixels",
+        expected="a few tens of them",
+        mend="Write the image again, without its metadata.",
+    )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
-from lqhq.runtime.errors import OptionError
+from lqhq.runtime.errors import LimitError, OptionError
 from lqhq.runtime.geometry import Box, Size, round_up
 
 __all__ = ["TilePlan", "fit_tile", "plan_tiles"]
+
+MOST_ALONG = 1 << 16  # tiles along a side: a header of some bytes may claim a row of millions of pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +50,28 @@ class TilePlan:
 
 def _core(starts: tuple[int, ...], at: int, side: int, length: int, multiple: int) -> tuple[int, int]:
     """First and last of the core along one axis, at multiples of `multiple`."""
-    cuts = [(right + left + side) // 2 // multiple * multiple for left, right in pairwise(starts)]
-    edges = [0, *cuts, length]
-    return edges[at], edges[at + 1]
+
+    def cut(at: int) -> int:
+        return (starts[at] + starts[at - 1] + side) // 2 // multiple * multiple
+
+    return cut(at) if at else 0, cut(at + 1) if at + 1 < len(starts) else length
+
+
+def _count(length: int, tile: int, overlap: int) -> int:
+    """Tiles that cover `length`. Told without a list of them."""
+    return 1 if tile == length else len(range(0, length - tile, tile - overlap)) + 1
 
 
 def _starts(length: int, tile: int, overlap: int) -> tuple[int, ...]:
-    if tile == length:
-        return (0,)
-    return (*range(0, length - tile, tile - overlap), length - tile)
+    count = _count(length, tile, overlap)
+    if count > MOST_ALONG:
+        raise LimitError(
+            "tile",
+            found=f"{tile} with overlap {overlap}: {count} tiles along a side of {length} pixels",
+            expected=f"at most {MOST_ALONG}",
+            mend="Give a larger --tile, or more --memory where it is chosen, or restore a smaller image.",
+        )
+    return (*range(0, length - tile, tile - overlap), length - tile) if count > 1 else (0,)
 
 
 def plan_tiles(canvas: Size, tile: Size, *, overlap: int, multiple: int, dense: bool = False) -> TilePlan:
@@ -66,7 +80,7 @@ def plan_tiles(canvas: Size, tile: Size, *, overlap: int, multiple: int, dense: 
     The canvas, the tile and the overlap are multiples of `multiple`; a tile larger than the canvas is cut to it.
     `dense` lets neighbours share more than half of a tile, as the original rules of some models do.
     Raises `OptionError` when they are not, or when the overlap is more than half of the tile (`dense`: all of it)
-    along an axis that is tiled.
+    along an axis that is tiled; `LimitError` for more than `MOST_ALONG` tiles along one.
     """
     for name, value in (("tile", tile.height), ("tile", tile.width), ("overlap", overlap)):
         if value % multiple or value < 0:
@@ -99,7 +113,7 @@ def fit_tile(length: int, tile: int, *, overlap: int, multiple: int) -> int:
     """
     if tile >= length:
         return length
-    count = len(_starts(length, tile, overlap))
+    count = _count(length, tile, overlap)
     evenly = -(-(length + (count - 1) * overlap) // count)
     least = max(evenly, 2 * overlap)  # neighbours may share at most half of a tile
     return min(tile, round_up(least, multiple))

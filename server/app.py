@@ -46,7 +46,7 @@ from lqhq.server.v2.service import InferenceService
 __all__ = ["App"]
 
 CALM_S = 2.0  # without a request, before memory is tidied up
-LOOK_S = 0.25  # how often health is compared with the workers' state
+LOOK_S = 0.25  # how soon watchers of health hear what became of workers
 # To tell those that still come that the server ends; then for statuses on their way, watchers and idle streams.
 LEAVE_S = 0.5
 MESSAGE_SHARE = 4  # what came and is not let in may hold a quarter of what requests may
@@ -155,7 +155,7 @@ class App:
             ),
             server,
         )
-        add_standard_services(server, self._board, send_s=config.send_s, reflection=config.reflection)
+        add_standard_services(server, self._board, look=self._tell, send_s=config.send_s, reflection=config.reflection)
 
     def _interceptors(self, metrics: Metrics) -> list[aio.ServerInterceptor]:
         """In the order in which calls pass them: what is refused counts, takes no place, and is not read."""

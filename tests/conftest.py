@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -291,3 +293,20 @@ def write_manifest(root: Path, scale: int, fields: dict[str, Any]) -> Path:
     whole = {"format": "lqhq-bundle", "version": m.VERSION, **tiny_manifest(scale, files), **fields}
     (root / "manifest.json").write_bytes(msgspec.json.format(msgspec.json.encode(whole), indent=1))
     return root
+
+
+@pytest.fixture
+def open_files() -> Callable[[], frozenset[tuple[int, int, int]]]:
+    """Which files this process has open. Tests ask for what has come, `open_files() - before`: what earlier tests left
+    to the collector, or to a thread of gRPC, may be closed at any time.
+    """
+
+    def found() -> frozenset[tuple[int, int, int]]:
+        files = set()
+        for number in map(int, os.listdir("/proc/self/fd")):
+            with suppress(OSError):  # the folder itself, which has been read
+                status = os.fstat(number)
+                files.add((number, status.st_dev, status.st_ino))
+        return frozenset(files)
+
+    return found

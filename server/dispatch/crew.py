@@ -53,8 +53,10 @@ class Crew:
                 seat.listens = True
                 self._catalogue.listens(seat)
             case m.OpenedModel() if isinstance(asked, m.Open) and asked.model == answer.model:
+                self._greet(seat)  # first: whoever waits for the model may ask at once whether all are live
                 self._catalogue.opened(seat, answer.model, answer.opened)
             case m.NotOpened() if isinstance(asked, m.Open) and asked.model == answer.model:
+                self._greet(seat)
                 error = error_of(answer.failure)
                 self._log("model not opened", worker=seat.name, error=str(error))
                 self._break(self._catalogue.not_opened(answer.model, error))
@@ -101,10 +103,8 @@ class Crew:
         if seat.orders:
             seat.asked, seat.asked_ms = seat.orders.popleft(), now_ms
             seat.worker.order(seat.asked)
-        elif not seat.live:
-            seat.live = True
-            self._log("worker ready", worker=seat.name, pid=seat.worker.process.pid)
-            self._observer.worker_ready(seat.name)
+        else:
+            self._greet(seat)
 
     def overdue(self, seat: Seat, now_ms: float) -> str | None:
         """What the worker of `seat` has not done in time."""
@@ -122,6 +122,13 @@ class Crew:
                 times.append(seat.again_ms)
             times += self._due(seat).values()
         return min(times)
+
+    def _greet(self, seat: Seat) -> None:
+        """A worker that has opened everything is live."""
+        if seat.worker is not None and not seat.live and not seat.orders:
+            seat.live = True
+            self._log("worker ready", worker=seat.name, pid=seat.worker.process.pid)
+            self._observer.worker_ready(seat.name)
 
     def _due(self, seat: Seat) -> dict[str, float]:
         if seat.worker is None:

@@ -7,6 +7,7 @@ that leaves takes the others' subscription with it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -24,13 +25,24 @@ STATUSES = {True: Status.SERVING, False: Status.NOT_SERVING, None: Status.SERVIC
 
 
 class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the package has no types
-    """`Check` and `Watch`. A watcher that does not read a status for `send_s` is let go, and holds up nobody."""
+    """`Check` and `Watch`. A watcher that does not read a status for `send_s` is let go, and holds up nobody.
 
-    def __init__(self, board: HealthBoard, *, send_s: float = 60.0, max_watchers: int = MAX_WATCHERS) -> None:
-        self._board, self._send_s, self._max_watchers = board, send_s, max_watchers
+    `look` brings the board up to date: whoever checks is told what is so now.
+    """
+
+    def __init__(
+        self,
+        board: HealthBoard,
+        *,
+        look: Callable[[], None] = lambda: None,
+        send_s: float = 60.0,
+        max_watchers: int = MAX_WATCHERS,
+    ) -> None:
+        self._board, self._look, self._send_s, self._max_watchers = board, look, send_s, max_watchers
 
     async def Check(self, request: Any, context: ServicerContext[Any, Any]) -> Any:  # noqa: N802
         """SERVING or NOT_SERVING; the status NOT_FOUND for an unknown name."""
+        self._look()
         ready = self._board.ready(request.service)
         if ready is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, "No service or model of that name is served.")

@@ -264,6 +264,14 @@ def test_animations_and_pages_are_refused(read, kind):
         read(frames(kind))
 
 
+def test_a_png_of_empty_chunks_is_not_walked_to_its_end(read, monkeypatch):
+    monkeypatch.setattr(image_file, "MOST_CHUNKS", 20)
+    whole = png(1, 1, 8, 0, rows=b"\0\0", extra=chunk(b"zzZz", b"") * 18)  # with IHDR and IDAT: the 20 that are seen
+    assert read(whole).pixels.shape == (1, 1, 1)
+    with pytest.raises(ImageError, match="more than 20 chunks before its pixels"):
+        read(png(1, 1, 8, 0, rows=b"\0\0", extra=chunk(b"zzZz", b"") * 19))
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
 def test_cmyk_is_refused_with_a_command_that_works(tmp_path, kind):
     path = tmp_path / "it's cmyk.bin"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lqhq.runtime.errors import OptionError
+from lqhq.runtime.errors import LimitError, OptionError
 from lqhq.runtime.geometry import Box, Size
 from lqhq.runtime.tiles import fit_tile, plan_tiles
 
@@ -159,3 +159,12 @@ def test_a_scaled_plan_has_the_same_boxes_on_a_larger_canvas():
     large = plan.scaled(3)
     assert (large.canvas, large.tile, large.overlap) == (Size(60, 90), Size(36, 36), 12)
     assert [large.box(i) for i in range(len(plan))] == [Box(*(3 * n for n in plan.box(i))) for i in range(len(plan))]
+
+
+def test_a_row_of_millions_of_pixels_is_refused_before_its_tiles_are_listed():
+    """A list of them would take gigabytes, and the interpreter's lock for seconds."""
+    row = Size(8, 240_000_000)
+    assert fit_tile(row.width, 8, overlap=4, multiple=4) == 8
+    with pytest.raises(LimitError, match=r"tile: found 8 with overlap 4: 59999999 tiles .* at most 65536"):
+        plan_tiles(row, Size(8, 8), overlap=4, multiple=4)
+    assert len(plan_tiles(Size(8, 4 * 65537), Size(8, 8), overlap=4, multiple=4)) == 65536

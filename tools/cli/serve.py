@@ -101,6 +101,8 @@ def _add_limits(group: argparse._ArgumentGroup) -> None:
 
 
 def _port_or_off(text: str) -> int | str:
+    if text != "off" and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a port nor off")
     return text if text == "off" else int(text)
 
 

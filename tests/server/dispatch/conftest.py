@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 import time
 from collections import Counter
@@ -169,12 +168,6 @@ def served(house: House) -> Iterator[Callable[..., Served]]:
     yield load
     for inside, model in models:
         inside.dispatcher.unload(model).result(PATIENCE_S)
-
-
-@pytest.fixture
-def open_files() -> Callable[[], int]:
-    """How many files this process has open."""
-    return lambda: len(os.listdir("/proc/self/fd"))
 
 
 @pytest.fixture

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -41,8 +41,8 @@ def test_the_bell_wakes_once_however_often_it_rang(watch: Watch) -> None:
     list(watch.wait(NEVER))
 
 
-def test_workers_are_heard_until_they_are_dropped(watch: Watch) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+def test_workers_are_heard_until_they_are_dropped(watch: Watch, open_files: Callable[[], frozenset[Any]]) -> None:
+    before = open_files()
     worker = Worker(
         lambda *_: subprocess.Popen(["sh", "-c", "echo here"], stdout=subprocess.PIPE, bufsize=0, close_fds=True)
     )
@@ -59,4 +59,4 @@ def test_workers_are_heard_until_they_are_dropped(watch: Watch) -> None:
     worker.kill()
     assert worker.reap() is not None
     worker.output.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert not open_files() - before

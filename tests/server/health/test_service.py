@@ -49,6 +49,23 @@ def test_check(served: Any) -> None:
     run(served, talk)
 
 
+def test_check_tells_what_is_so_now(served: Any) -> None:
+    looks = list[bool]()
+
+    def look() -> None:
+        looks.append(True)
+        board.server(True)
+
+    board = HealthBoard()
+
+    async def talk() -> None:
+        async with served(board, look=look) as channel:
+            assert (await health_pb2_grpc.HealthStub(channel).Check(asked(""))).status == Status.SERVING
+
+    asyncio.run(talk())
+    assert looks == [True]
+
+
 def test_watch_hears_the_state_now_and_each_change(served: Any) -> None:
     async def talk(board: HealthBoard, stub: Any) -> None:
         watch = stub.Watch(asked(MODEL))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,8 +34,10 @@ def read(worker: Worker, sheets: SheetReader) -> m.Order:
     return order
 
 
-def test_what_was_not_begun_comes_back_and_goes_out_again(sleeper: Worker) -> None:
-    sheets, files = SheetReader(), len(os.listdir("/proc/self/fd"))
+def test_what_was_not_begun_comes_back_and_goes_out_again(
+    sleeper: Worker, open_files: Callable[[], frozenset[Any]]
+) -> None:
+    sheets, before = SheetReader(), open_files()
     written = sleeper.write(FEED)
     sleeper.run(1, 1, "double", written, alone=False)
     sent(sleeper, 2)
@@ -50,7 +54,7 @@ def test_what_was_not_begun_comes_back_and_goes_out_again(sleeper: Worker) -> No
     assert isinstance(read(sleeper, sheets), m.Run)  # in the same place: its sheet is known
     sleeper._feeds.clear()
     sheets.clear()
-    assert len(os.listdir("/proc/self/fd")) == files
+    assert not open_files() - before
 
 
 def test_what_is_said_of_places_is_not_lost_with_a_message(sleeper: Worker) -> None:
