@@ -45,7 +45,8 @@ class Canvas:
         (height, width), tile, drop = plan.canvas, plan.tile, GAUSSIAN_DROP if window == "gaussian" else 0.0
         self._row_weights = axis_weights(height, tile.height, plan.overlap, plan.tops, window=window, shift=drop)
         self._column_weights = axis_weights(width, tile.width, plan.overlap, plan.lefts, window=window)
-        self._band = np.zeros((channels, plan.tile.height, plan.canvas.width), np.float32)
+        # A tile alone has nothing to be blended with, and weights of one: it is the band.
+        self._band = np.zeros((channels, plan.tile.height, plan.canvas.width if len(plan) > 1 else 0), np.float32)
         self._waiting: dict[int, Array] = {}
         self._next = 0
 
@@ -64,7 +65,10 @@ class Canvas:
     def _add_next(self, tile: Array) -> None:
         row, column = divmod(self._next, len(self._plan.lefts))
         left = self._plan.lefts[column]
-        add_tile(self._band, tile, self._row_weights[row], self._column_weights[column], left)
+        if len(self._plan) > 1:
+            add_tile(self._band, tile, self._row_weights[row], self._column_weights[column], left)
+        else:
+            self._band = tile
         self._next += 1
         last = column == len(self._plan.lefts) - 1
         if self._boxes is not None:
@@ -84,6 +88,8 @@ class Canvas:
         count = self._final(row)
         if self._boxes is None:
             self._sink(self._plan.tops[row], self._band[:, :count])
+        if row == len(self._plan.tops) - 1:
+            return
         keep = self._band.shape[1] - count
         if keep:
             self._band[:, :keep] = self._band[:, count:].copy()

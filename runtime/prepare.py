@@ -70,12 +70,9 @@ class PreparedImage:
 
         C is 3, or 4 with a hole: its pixels are zero, and the last channel is 1 there.
         """
-        mode, spec = self._manifest.pad.mode, self._manifest.pixels
-        rows = _fold(box.top, box.height, self.size.height, mode)
-        columns = _fold(box.left, box.width, self.size.width, mode)
-        top, left = int(rows.min()), int(columns.min())
-        real = Box(top, left, int(rows.max()) - top + 1, int(columns.max()) - left + 1)
-        at = None if real == box else ((rows - top)[:, None], (columns - left)[None, :])
+        spec = self._manifest.pixels
+        inside = box.bottom <= self.size.height and box.right <= self.size.width
+        real, at = (box, None) if inside else self._folded(box)
         part = self._enlarged(real, self._manifest.factor)
         tensor = tensor_from_pixels(
             part if at is None else part[at],
@@ -89,3 +86,12 @@ class PreparedImage:
         hole = hole if at is None else hole[at]
         tensor[:, hole] = 0
         return np.concatenate([tensor, hole[None].astype(np.float32)])
+
+    def _folded(self, box: Box) -> tuple[Box, tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        """The box without padding that all of `box` is taken from, and where in it each pixel is."""
+        mode = self._manifest.pad.mode
+        rows = _fold(box.top, box.height, self.size.height, mode)
+        columns = _fold(box.left, box.width, self.size.width, mode)
+        top, left = int(rows.min()), int(columns.min())
+        real = Box(top, left, int(rows.max()) - top + 1, int(columns.max()) - left + 1)
+        return real, ((rows - top)[:, None], (columns - left)[None, :])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ __all__ = ["Window", "axis_weights"]
 
 Window = Literal["ramp", "gaussian"]
 
+REMEMBERED = 4096  # pixels along an axis, up to which weights are made once: less than they take, the tiles take
 SPREAD = 0.01  # variance of the Gaussian over the squared side: a tenth of the side is one standard deviation
 
 
@@ -26,7 +28,16 @@ def axis_weights(
     The original divides sum(tile * g_y * g_x) by sum(g_y * g_x) in two dimensions (its constant factor cancels). A plan
     takes every top with every left, so that divisor at (y, x) is sum_j g_y(y - top_j) * sum_k g_x(x - left_k), a
     product too: dividing along each axis is the same. Source: OSEDiff's latent tiling, with `shift` 0.5 along y.
+
+    They are the caller's to read, not to write.
     """
+    make = _remembered if length <= REMEMBERED else _weights
+    return make(length, side, overlap, starts, window, shift)
+
+
+def _weights(
+    length: int, side: int, overlap: int, starts: tuple[int, ...], window: Window, shift: float
+) -> NDArray[np.float32]:
     # float64 up to here: at a tile's ends the Gaussian is 4e-6 of its peak, at its corners 1e-11, and divided by itself
     # where no other tile is.
     raw = _gaussian(side, len(starts), shift) if window == "gaussian" else _ramps(length, side, overlap, starts)
@@ -35,7 +46,12 @@ def axis_weights(
         total[start : start + side] += raw[index]
     for index, start in enumerate(starts):
         raw[index] /= total[start : start + side]
-    return raw.astype(np.float32)
+    weights = raw.astype(np.float32)
+    weights.flags.writeable = False
+    return weights
+
+
+_remembered = lru_cache(maxsize=128)(_weights)
 
 
 def _ramps(length: int, side: int, overlap: int, starts: tuple[int, ...]) -> NDArray[np.float64]:

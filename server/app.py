@@ -22,6 +22,7 @@ from lqhq.server.config.serve_config import ServeConfig, join_address
 from lqhq.server.dispatch.dispatcher import Dispatcher
 from lqhq.server.grpc_server import bound_server
 from lqhq.server.health.board import HealthBoard
+from lqhq.server.health.reflection import method_names
 from lqhq.server.health.standard_services import add_standard_services
 from lqhq.server.logs.log import Log
 from lqhq.server.message_room import MessageRoom
@@ -162,7 +163,7 @@ class App:
         config = self._config
         access = [] if config.token_file is None else [TokenInterceptor(TokenFile(config.token_file, log=self._log))]
         reading = UnaryReadingInterceptor(time_to_begin(config))
-        return [RpcMetricsInterceptor(metrics), *access, CallLimitInterceptor(config.max_rpcs), reading]
+        return [RpcMetricsInterceptor(metrics, method_names()), *access, CallLimitInterceptor(config.max_rpcs), reading]
 
     def _serve_metrics(self, metrics: Metrics, host: str, port: int) -> None:
         pages = MetricsServer(metrics.page, host, port)

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeAlias
 import grpc
 from grpc.aio import ServicerContext
 
-__all__ = ["Continuation", "Handler", "around", "refusal"]
+__all__ = ["Continuation", "Handler", "HandlerBook", "around", "refusal"]
 
 # As texts: the types are generic for the checker alone. None: there is no such method.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
@@ -50,6 +50,31 @@ def around(
         response_serializer=handler.response_serializer,
     )
     return made
+
+
+class HandlerBook:
+    """What was made of each method's handler, once: handlers are made when a server starts, and calls are many.
+
+    Callers may make up methods: those that are not there are to share one name.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[grpc.RpcMethodHandler[Any, Any], grpc.RpcMethodHandler[Any, Any]]] = {}
+
+    def made(
+        self,
+        method: str,
+        handler: grpc.RpcMethodHandler[Any, Any],
+        make: Callable[[], grpc.RpcMethodHandler[Any, Any]],
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """What `make` gave for this very `handler`; for another one, such as a refusal, what it gives now."""
+        known = self._made.get(method)
+        if known is not None and known[0] is handler:
+            return known[1]
+        made = make()
+        if known is None:
+            self._made[method] = handler, made
+        return made
 
 
 def refusal(

@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from grpc.aio import ServerInterceptor, ServicerContext
 
 from lqhq.server.config.serve_config import ServeConfig
-from lqhq.server.rpc_handler import Continuation, Handler
+from lqhq.server.rpc_handler import Continuation, Handler, HandlerBook
 
 __all__ = ["UnaryReadingInterceptor", "time_to_begin"]
 
@@ -35,6 +35,7 @@ class UnaryReadingInterceptor(ServerInterceptor):
 
     def __init__(self, begin_s: float) -> None:
         self._begin_s = begin_s
+        self._readers = HandlerBook()
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -43,6 +44,9 @@ class UnaryReadingInterceptor(ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or handler.request_streaming:
             return handler
+        return self._readers.made(handler_call_details.method, handler, lambda: self._reader(handler))
+
+    def _reader(self, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
         coders = {
             "request_deserializer": handler.request_deserializer,
             "response_serializer": handler.response_serializer,
@@ -55,22 +59,24 @@ class UnaryReadingInterceptor(ServerInterceptor):
         assert behaviour is not None  # the handler says that it is of this kind
 
         async def call(messages: AsyncIterator[Any], context: ServicerContext[Any, Any]) -> Any:
-            return await behaviour(await self._message(messages, context), context)
+            return await behaviour(await self._message(context), context)
 
         async def generate(messages: AsyncIterator[Any], context: ServicerContext[Any, Any]) -> Any:
-            async with aclosing(behaviour(await self._message(messages, context), context)) as replies:
+            async with aclosing(behaviour(await self._message(context), context)) as replies:
                 async for reply in replies:
                     yield reply
 
         return generate if inspect.isasyncgenfunction(behaviour) else call
 
-    async def _message(self, messages: AsyncIterator[Any], context: ServicerContext[Any, Any]) -> Any:
+    async def _message(self, context: ServicerContext[Any, Any]) -> Any:
+        """By the context: an iterator that is not read to its end is work for the collector."""
         try:
             async with asyncio.timeout(self._begin_s):
-                return await anext(messages)
+                message = await context.read()
+            if message is not grpc.aio.EOF:
+                return message
+            await context.abort(Code.INVALID_ARGUMENT, "The call ended without its message.")
         except TimeoutError:
             await context.abort(Code.DEADLINE_EXCEEDED, f"The call's message did not come within {self._begin_s:g} s.")
-        except StopAsyncIteration:
-            await context.abort(Code.INVALID_ARGUMENT, "The call ended without its message.")
         except DecodeError:
             await context.abort(Code.INVALID_ARGUMENT, "The bytes that came are no message of this method.")

@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from lqhq.server.protos import inference_pb2, lqhq_v1_pb2
 
-__all__ = ["reflection_service", "service_names"]
+__all__ = ["method_names", "reflection_service", "service_names"]
 
 FILES = (inference_pb2.DESCRIPTOR, lqhq_v1_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR)
 
@@ -22,6 +22,12 @@ FILES = (inference_pb2.DESCRIPTOR, lqhq_v1_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR
 def service_names() -> tuple[str, ...]:
     """All services of the server, in full."""
     return tuple(sorted(service.full_name for file in FILES for service in file.services_by_name.values()))
+
+
+def method_names() -> frozenset[str]:
+    """All methods of the server, as calls name them: `/package.Service/Method`."""
+    services = [service for file in FILES for service in file.services_by_name.values()]
+    return frozenset(f"/{service.full_name}/{method.name}" for service in services for method in service.methods)
 
 
 def reflection_service() -> Any:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import grpc
 from grpc.aio import ServerInterceptor, ServicerContext
 
 from lqhq.server.metrics.metrics import Metrics
-from lqhq.server.rpc_handler import Continuation, Handler, around
+from lqhq.server.rpc_handler import Continuation, Handler, HandlerBook, around
 
 __all__ = ["RpcMetricsInterceptor"]
 
@@ -19,10 +20,11 @@ OTHER = "other"  # methods that are not there: a caller may make up as many name
 
 
 class RpcMetricsInterceptor(ServerInterceptor):
-    """Put it first: what the others refuse counts, too."""
+    """Put it first: what the others refuse counts, too. `methods` are those that are there."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def __init__(self, metrics: Metrics, methods: Collection[str]) -> None:
+        self._metrics, self._methods = metrics, methods
+        self._counting = HandlerBook()
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -33,7 +35,9 @@ class RpcMetricsInterceptor(ServerInterceptor):
             self._metrics.rpc_began()
             self._metrics.rpc_ended(OTHER, grpc.StatusCode.UNIMPLEMENTED.name)
             return None
-        return around(handler, lambda context: self._call(handler_call_details.method, context))
+        # What the tokens refuse has a handler, whether or not there is such a method.
+        method = handler_call_details.method if handler_call_details.method in self._methods else OTHER
+        return self._counting.made(method, handler, lambda: around(handler, partial(self._call, method)))
 
     @contextmanager
     def _call(self, method: str, context: ServicerContext[Any, Any]) -> Iterator[None]:

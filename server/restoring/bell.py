@@ -10,7 +10,10 @@ __all__ = ["Bell"]
 
 
 class Bell:
-    """Calls what was added, on the loop that made it; however often it is rung, one call at a time is on its way."""
+    """Calls what was added, on the loop that made it; however often it is rung, one call at a time is on its way.
+
+    Whoever is added looks once by itself: what was rung before it was there has called nobody.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -22,7 +25,7 @@ class Bell:
 
     def ring(self) -> None:
         """From any thread. What was changed before is seen by the listeners."""
-        if not self._rung:
+        if self._listeners and not self._rung:
             self._rung = True
             with suppress(RuntimeError):  # the loop has ended, and whoever listened with it
                 self._loop.call_soon_threadsafe(self._answer)

@@ -31,15 +31,39 @@ class Holding:
         self._loop = asyncio.get_running_loop()
         self._users = 1  # the request itself
 
-    async def run(self, pool: Executor, call: Callable[[], R]) -> R:
-        """What `call` gives in `pool`. One that has not begun is not begun where the caller gives up."""
-        return await self.hold(pool.submit(call))
+    async def run(self, pool: Executor | None, call: Callable[[], R]) -> R:
+        """What `call` gives in `pool`, or here where there is none.
+
+        One that has not begun is not begun where the caller gives up.
+        """
+        return call() if pool is None else await self.hold(pool.submit(call))
 
     def hold(self, future: Future[R]) -> asyncio.Future[R]:
-        """`future` for the event loop; room is held until it is done, whoever waits for it."""
+        """`future` for the event loop; room is held until it is done, whoever waits for it.
+
+        As `asyncio.wrap_future`, but what is done is told, and its room given back, by one call between threads.
+        """
         self._users += 1
-        future.add_done_callback(lambda _: self._told())
-        return asyncio.wrap_future(future)
+        here: asyncio.Future[R] = self._loop.create_future()
+
+        def told() -> None:
+            self._less()
+            if here.cancelled():
+                return
+            if future.cancelled():
+                here.cancel()
+            elif (error := future.exception()) is not None:
+                here.set_exception(error)
+            else:
+                here.set_result(future.result())
+
+        def tell(future: Future[R]) -> None:
+            with suppress(RuntimeError):  # the loop has ended, and the ledger with it
+                self._loop.call_soon_threadsafe(told)
+
+        future.add_done_callback(tell)
+        here.add_done_callback(lambda here: future.cancel() if here.cancelled() else None)
+        return here
 
     def close(self) -> None:
         """The request has ended."""
@@ -52,10 +76,6 @@ class Holding:
         self.reservation.predicted = left
         self._changed()
         task.add_done_callback(lambda _: self.close())
-
-    def _told(self) -> None:
-        with suppress(RuntimeError):  # the loop has ended, and the ledger with it
-            self._loop.call_soon_threadsafe(self._less)
 
     def _less(self) -> None:
         self._users -= 1

@@ -23,7 +23,8 @@ from lqhq.server.restoring.outcomes import outcome_of
 from lqhq.server.restoring.pictures import picture_bytes
 from lqhq.server.restoring.pixel_threads import PixelThreads
 from lqhq.server.restoring.pixels import Finished, Prepared, finish, prepare
-from lqhq.server.restoring.planning import Bounds, Plan, plan_ask
+from lqhq.server.restoring.planning import Plan
+from lqhq.server.restoring.plans import Plans
 from lqhq.server.restoring.run import Run, Running
 from lqhq.server.restoring.telling import Following, Telling
 from lqhq.server.v2.errors import UnavailableError
@@ -44,7 +45,7 @@ class Way:
     dispatcher: Running
     gate: Gate
     pool: PixelThreads
-    bounds: Bounds
+    plans: Plans
     last_s: float
     clock: Callable[[], float]
 
@@ -62,10 +63,10 @@ class Passage:
         """The result, for which room is held until the calling task has ended. Raises as `Restoring.restore`."""
         way, ask, caller = self._way, self._ask, asyncio.current_task()
         assert caller is not None
-        planning = partial(plan_ask, ask, self._served, way.bounds)
+        planning = partial(way.plans.plan, ask, self._served)
         heavy = is_heavy(ask)
         pool = way.pool.quick if isinstance(ask.image, bytes) else way.pool.of(ask.image.size, heavy=heavy)
-        plan = await asyncio.wrap_future(pool.submit(planning))
+        plan = planning() if pool is None else await asyncio.wrap_future(pool.submit(planning))
         admitted = way.gate.let_in(ask, plan, self._deadline_s)
         holding = admitted.holding
         with ExitStack() as failing:
@@ -86,7 +87,7 @@ class Passage:
     def _prepared(self, plan: Plan, *, tiles: bool) -> Prepared:
         way = self._way
         heard = self._course.tile if tiles else None
-        return prepare(self._ask, self._served, plan, way.bounds.max_pixels, heard, way.clock)
+        return prepare(self._ask, self._served, plan, way.plans.bounds.max_pixels, heard, way.clock)
 
     def _accepted(self, plan: Plan, admitted: Admitted, prepared: Prepared) -> Accepted:
         return Accepted(

@@ -23,6 +23,7 @@ from lqhq.server.restoring.gate import Gate
 from lqhq.server.restoring.limits import bounds_of
 from lqhq.server.restoring.passage import Passage, Way
 from lqhq.server.restoring.pixel_threads import PixelThreads
+from lqhq.server.restoring.plans import Plans
 from lqhq.server.restoring.reasons import reason_of
 from lqhq.server.restoring.run import Running, deadline_passed
 from lqhq.server.v2.errors import OverloadError, UnavailableError, UnknownModelError
@@ -55,7 +56,7 @@ class Restoring:
             dispatcher=dispatcher,
             gate=Gate(ledger, book, models.sizes, config, metrics, clock),
             pool=pool,
-            bounds=bounds_of(config, ledger.limits, batching),
+            plans=Plans(bounds_of(config, ledger.limits, batching)),
             last_s=config.send_s,
             clock=clock,
         )

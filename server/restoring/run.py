@@ -29,13 +29,10 @@ class Run:
     """Submits `request` when the block begins, and cancels it where the block ends before it."""
 
     def __init__(self, dispatcher: Running, request: Request, holding: Holding, course: Course, bell: Bell) -> None:
-        self._dispatcher, self._request, self._course = dispatcher, request, course
+        self._dispatcher, self._request, self._course, self._bell = dispatcher, request, course, bell
         self._told: Future[Ending] = Future()
         self._told.set_running_or_notify_cancel()  # who waits for it may give up; it comes all the same
         self._ending = holding.hold(self._told)
-        self._begun = asyncio.Event()
-        self._ending.add_done_callback(lambda _: self._begun.set())
-        bell.add(self._look)
 
     def __enter__(self) -> Self:
         self._dispatcher.submit(self._request, self._told.set_result)
@@ -49,7 +46,16 @@ class Run:
 
     async def begun(self) -> None:
         """Wait until its first call has been given out, or it has ended."""
-        await self._begun.wait()
+        begun = asyncio.Event()
+
+        def look() -> None:
+            if self._course.started_s is not None:
+                begun.set()
+
+        self._ending.add_done_callback(lambda _: begun.set())
+        self._bell.add(look)
+        look()
+        await begun.wait()
 
     async def done(self) -> None:
         """Wait until it is done. Raises what it failed with, `DeadlineError`, `UnavailableError` where it was ended."""
@@ -65,10 +71,6 @@ class Run:
                 expected="one that runs",
                 mend="Send it again.",
             )
-
-    def _look(self) -> None:
-        if self._course.started_s is not None:
-            self._begun.set()
 
 
 def deadline_passed(name: str) -> DeadlineError:

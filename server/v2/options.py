@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from lqhq.runtime.manifest import Manifest
@@ -33,7 +33,7 @@ class Options:
 
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments for `Restorer.restore`."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,16 +96,18 @@ def _reply(head: Head, parameters: Mapping[str, Chosen]) -> ModelInferResponse:
     model, version, request = head
     reply = ModelInferResponse(model_name=model, model_version=str(version) if version else "", id=request)
     for key, value in parameters.items():
-        reply.parameters[key].CopyFrom(_parameter(value))
+        _put(reply.parameters[key], value)
     return reply
 
 
-def _parameter(value: Chosen) -> InferParameter:
+def _put(parameter: InferParameter, value: Chosen) -> None:
     if isinstance(value, bool):
-        return InferParameter(bool_param=value)
-    if isinstance(value, str):
-        return InferParameter(string_param=value)
-    if isinstance(value, float):
-        return InferParameter(double_param=value)
-    # A seed may be above what int64 holds.
-    return InferParameter(int64_param=value) if value < 2**63 else InferParameter(uint64_param=value)
+        parameter.bool_param = value
+    elif isinstance(value, str):
+        parameter.string_param = value
+    elif isinstance(value, float):
+        parameter.double_param = value
+    elif value < 2**63:
+        parameter.int64_param = value
+    else:  # a seed may be above what int64 holds
+        parameter.uint64_param = value

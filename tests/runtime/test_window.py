@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lqhq.runtime import window
 from lqhq.runtime.geometry import Size
 from lqhq.runtime.tiles import plan_tiles
 from lqhq.runtime.window import axis_weights
@@ -100,10 +101,19 @@ def test_the_golden_profiles_of_the_default_tile(golden, name, shift):
     assert symmetric < 1e-6 if shift == 0 else symmetric > 0.05
 
 
+@pytest.fixture
+def forgetful():
+    """Weights that are remembered are forgotten before and after."""
+    window._remembered.cache_clear()
+    yield
+    window._remembered.cache_clear()
+
+
 @pytest.mark.parametrize("fault", ["axes swapped", "wrong spread"])
+@pytest.mark.usefixtures("forgetful")
 def test_a_wrong_gaussian_is_noticed(golden, fault, monkeypatch):
     if fault == "wrong spread":
-        monkeypatch.setattr("lqhq.runtime.window.SPREAD", 0.02)
+        monkeypatch.setattr(window, "SPREAD", 0.02)
     g = golden["w96_row"]
     first, _ = axis_weights(160, 96, 32, (0, 64), window="gaussian", shift=0.5 if fault == "wrong spread" else 0.0)
     assert np.abs(first[64:] - g[64:] / (g[64:] + g[:32])).max() > 0.05

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
-from lqhq.server.rpc_handler import around
+from lqhq.server.rpc_handler import HandlerBook, around
 
 
 class Noted(list[str]):
@@ -67,3 +67,19 @@ def test_kind_and_coders_stay() -> None:
     after = around(before, Noted().enter)
     for name in ("request_streaming", "response_streaming", "request_deserializer", "response_serializer"):
         assert getattr(after, name) == getattr(before, name)
+
+
+def test_what_was_made_of_a_handler_is_made_once() -> None:
+    async def behave(message: Any, context: Any) -> None: ...
+
+    book, made = HandlerBook(), list[Any]()
+    one, other = (grpc.unary_unary_rpc_method_handler(behave) for _ in range(2))
+
+    def make() -> Any:
+        made.append(grpc.unary_unary_rpc_method_handler(behave))
+        return made[-1]
+
+    assert book.made("/a/b", one, make) is book.made("/a/b", one, make) is made[0]
+    assert book.made("/a/c", other, make) is made[1]
+    assert book.made("/a/b", other, make) is made[2]  # a refusal in its place
+    assert book.made("/a/b", one, make) is made[0]

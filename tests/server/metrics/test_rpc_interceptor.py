@@ -67,6 +67,8 @@ HANDLERS = {
     "stream_stream": grpc.stream_stream_rpc_method_handler(stream_stream),
 }
 
+METHODS = frozenset(f"/t.T/{kind}" for kind in KINDS)
+
 
 async def ask(channel: grpc.aio.Channel, kind: str, message: bytes, timeout: float = 20) -> str:
     """The name of the status that the caller sees."""
@@ -109,7 +111,7 @@ def test_every_kind_of_call_and_end(counted: Counted, kind: str) -> None:
         for message, code in expected.items():
             assert await ask(channel, kind, message) == code
 
-    talked([RpcMetricsInterceptor(counted)], talk)
+    talked([RpcMetricsInterceptor(counted, METHODS)], talk)
     assert counted.ended == [(f"/t.T/{kind}", code) for code in expected.values()]
     assert counted.running == 0
 
@@ -127,7 +129,7 @@ def test_callers_that_go(counted: Counted, kind: str) -> None:
         while len(counted.ended) < 2:
             await asyncio.sleep(0.01)
 
-    talked([RpcMetricsInterceptor(counted)], talk)
+    talked([RpcMetricsInterceptor(counted, METHODS)], talk)
     assert counted.ended == [(f"/t.T/{kind}", "DEADLINE_EXCEEDED"), (f"/t.T/{kind}", "CANCELLED")]
     assert counted.running == 0
 
@@ -138,7 +140,7 @@ def test_messages_that_grpc_refuses_are_calls_that_were_given_up(counted: Counte
         while not counted.ended:
             await asyncio.sleep(0.01)
 
-    talked([RpcMetricsInterceptor(counted), UnaryReadingInterceptor(30)], talk)
+    talked([RpcMetricsInterceptor(counted, METHODS), UnaryReadingInterceptor(30)], talk)
     assert counted.ended == [("/t.T/unary_unary", "CANCELLED")]
 
 
@@ -148,7 +150,7 @@ def test_made_up_methods_share_one_series(counted: Counted) -> None:
             with pytest.raises(grpc.aio.AioRpcError):
                 await channel.unary_unary(name)(b"", timeout=20)
 
-    talked([RpcMetricsInterceptor(counted)], talk)
+    talked([RpcMetricsInterceptor(counted, METHODS)], talk)
     assert counted.ended == [("other", "UNIMPLEMENTED")] * 3
 
 
@@ -160,6 +162,8 @@ def test_what_the_tokens_refuse_counts_too(counted: Counted, tmp_path: Path) -> 
     async def talk(channel: grpc.aio.Channel) -> None:
         for kind in KINDS:
             assert await ask(channel, kind, b"") == "UNAUTHENTICATED"
+        with pytest.raises(grpc.aio.AioRpcError, match="UNAUTHENTICATED"):
+            await channel.unary_unary("/made/up")(b"", timeout=20)
 
-    talked([RpcMetricsInterceptor(counted), tokens], talk)
-    assert counted.ended == [(f"/t.T/{kind}", "UNAUTHENTICATED") for kind in KINDS]
+    talked([RpcMetricsInterceptor(counted, METHODS), tokens], talk)
+    assert counted.ended == [*((f"/t.T/{kind}", "UNAUTHENTICATED") for kind in KINDS), ("other", "UNAUTHENTICATED")]

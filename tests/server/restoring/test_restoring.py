@@ -380,10 +380,10 @@ def test_what_is_counted_and_logged(desk, tiny_bundle, picture):
 
 
 def test_those_that_need_the_engines_alone_go_one_by_one(desk, tiny_bundle, picture, monkeypatch):
-    from lqhq.server.restoring import passage
+    from lqhq.server.restoring import plans
 
-    real = passage.plan_ask
-    monkeypatch.setattr(passage, "plan_ask", lambda *given: replace(real(*given), alone=True))
+    real = plans.plan_ask
+    monkeypatch.setattr(plans, "plan_ask", lambda *given: replace(real(*given), alone=True))
 
     async def run() -> None:
         async with desk(tiny_bundle()) as one:
