@@ -199,7 +199,7 @@ def choose_tiles(
     if isinstance(tile, int):
         return _as_asked(request, tile, overlap, budget_bytes)
     if tile != "auto":
-        raise OptionError("tile", found=repr(tile), expected="a number of pixels, or 'auto'", mend="Use --tile auto.")
+        raise OptionError("tile", found=repr(tile), expected="a number of pixels, or 'auto'", mend="Use tile auto.")
     longest = max(canvas)
     # A canvas a little longer than the preferred tile is run whole: two tiles would cost more in overlap.
     whole = hints.reach is None or longest <= hints.preferred * 5 // 4
@@ -262,14 +262,14 @@ def _as_asked(request: _Request, side: int, overlap: int, budget: int) -> Choice
     smallest = request.manifest.tiles.smallest
     if side < smallest:
         raise OptionError(
-            "tile", found=str(side), expected=f"at least {smallest}", mend=f"Use --tile {smallest} or more."
+            "tile", found=str(side), expected=f"at least {smallest}", mend=f"Use a tile of {smallest} or more."
         )
     if request.ceiling is not None and min(side, max(request.canvas)) > request.ceiling:
         raise OptionError(
             "tile",
             found=str(side),
             expected=f"at most {request.ceiling}: the engine was built for no more",
-            mend=f"Use --tile {request.ceiling}, or build the engine for larger tiles (`lqhq engines build --help`).",
+            mend=f"Use a tile of {request.ceiling}, or build the engine for more (`lqhq engines build --help`).",
         )
     multiple = request.manifest.tiles.multiple
 
@@ -284,6 +284,6 @@ def _as_asked(request: _Request, side: int, overlap: int, budget: int) -> Choice
             "tile",
             found=f"{side}, which takes about {choice.peak_bytes / 1e6:.0f} MB",
             expected=f"at most {budget / 1e6:.0f} MB",
-            mend=f"Use --tile {fits}." if fits else f"Give --memory {-(-choice.peak_bytes // 1_000_000)}M or more.",
+            mend=f"Use a tile of {fits}." if fits else f"Give --memory {-(-choice.peak_bytes // 1_000_000)}M or more.",
         )
     return choice

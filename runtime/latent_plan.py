@@ -135,7 +135,7 @@ def _plans(request: LatentRequest) -> Iterator[tuple[TilePlan, str]]:
             "overlap",
             found=f"{overlap * factor} with tile {side * factor}",
             expected=f"at most half of the tile, {side // 2 * factor}",
-            mend="Give a larger --tile or a smaller --overlap.",
+            mend="Give a larger tile or a smaller overlap.",
         )
     sides = [side]
     while asked is None and sides[-1] > max(1, 2 * overlap, hints.smallest // factor):
@@ -151,7 +151,7 @@ def _asked(request: LatentRequest) -> int | None:
     factor, smallest = request.latent.factor, request.manifest.tiles.smallest
     if request.tile != "auto" and not isinstance(request.tile, int):
         raise OptionError(
-            "tile", found=repr(request.tile), expected="a number of pixels, or 'auto'", mend="Use --tile auto."
+            "tile", found=repr(request.tile), expected="a number of pixels, or 'auto'", mend="Use tile auto."
         )
     asked = request.tile if isinstance(request.tile, int) else None
     if not isinstance(request.overlap, int | None):
@@ -168,7 +168,7 @@ def _asked(request: LatentRequest) -> int | None:
             )
     if asked is not None and asked < smallest:
         raise OptionError(
-            "tile", found=str(asked), expected=f"at least {smallest}", mend=f"Use --tile {smallest} or more."
+            "tile", found=str(asked), expected=f"at least {smallest}", mend=f"Use a tile of {smallest} or more."
         )
     return asked
 

@@ -69,7 +69,7 @@ def _starts(length: int, tile: int, overlap: int) -> tuple[int, ...]:
             "tile",
             found=f"{tile} with overlap {overlap}: {count} tiles along a side of {length} pixels",
             expected=f"at most {MOST_ALONG}",
-            mend="Give a larger --tile, or more --memory where it is chosen, or restore a smaller image.",
+            mend="Give a larger tile, or more memory where it is chosen, or restore a smaller image.",
         )
     return (*range(0, length - tile, tile - overlap), length - tile) if count > 1 else (0,)
 
@@ -100,7 +100,7 @@ def plan_tiles(canvas: Size, tile: Size, *, overlap: int, multiple: int, dense: 
                 "overlap",
                 found=f"{overlap} with tile {side}",
                 expected=f"less than the tile, {most}" if dense else f"at most half of the tile, {most}",
-                mend="Give a larger --tile or a smaller --overlap.",
+                mend="Give a larger tile or a smaller overlap.",
             )
     rows, columns = (_starts(length, side, overlap) for length, side in zip(canvas, tile, strict=True))
     return TilePlan(canvas, tile, overlap, rows, columns)

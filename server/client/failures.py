@@ -25,7 +25,8 @@ RETRY_AFTER = "retry-after-ms"  # trailing metadata
 # As every LqhqError speaks; the server sends that text as the status' details.
 SPOKEN = re.compile(r"(.+?): found (.+?); expected (.+?)\. (.+)", re.DOTALL)
 TOO_LARGE = "larger than max"  # gRPC's own words for a message above a limit of either side
-CERTIFICATE = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification", "SSL_ERROR", "Ssl handshake", "TSI_")
+BROKEN_PAIR = "Failed to create security handshaker"  # no more than that is said of a key that does not fit
+CERTIFICATE = (BROKEN_PAIR, "CERTIFICATE_VERIFY_FAILED", "Hostname Verification", "SSL_ERROR", "Ssl handshake", "TSI_")
 CLASSES: Mapping[StatusCode, type[LqhqError]] = {
     StatusCode.INVALID_ARGUMENT: RequestError,
     StatusCode.OUT_OF_RANGE: RequestError,
@@ -42,7 +43,7 @@ CLASSES: Mapping[StatusCode, type[LqhqError]] = {
 }
 MENDS: Mapping[StatusCode, str] = {
     StatusCode.UNIMPLEMENTED: "Check that an lqhq server of this version or newer runs there.",
-    StatusCode.UNAVAILABLE: "Check the address, that `lqhq serve` runs there, and whether it wants TLS.",
+    StatusCode.UNAVAILABLE: "Check the address, that `lqhq serve` runs there, and if it wants TLS or a certificate.",
     StatusCode.RESOURCE_EXHAUSTED: "Try again later, or with fewer requests at once.",
     StatusCode.DEADLINE_EXCEEDED: "Allow more time, or ask when the server has less to do.",
     StatusCode.CANCELLED: "Ask again; the server, or something between, ended the call.",
@@ -107,6 +108,8 @@ def _told(failure: Failure) -> tuple[str, str, str]:
     details = failure.details[:500]
     if failure.too_large:
         return details, "messages within the limits of both sides", "Send a smaller image, or ask for another format."
+    if failure.code is StatusCode.UNAVAILABLE and BROKEN_PAIR in details:
+        return details, "a certificate and the key that belongs to it", "Give the --cert and --key of one pair."
     if failure.code is StatusCode.UNAVAILABLE and _about_certificates(details):
         mend = "Give the authority that signed the server's certificate, and an address that the certificate names."
         return details, "a TLS connection that both sides trust", mend

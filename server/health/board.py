@@ -28,11 +28,6 @@ class HealthBoard:
         if name not in SERVICES:
             self._put({name: ready})
 
-    def forget(self, name: str) -> None:
-        """No such model is served any more."""
-        if name not in SERVICES and self._states.pop(name, None) is not None:
-            self._wake()
-
     def drain(self) -> None:
         """Nothing is ready from now on, whatever is said later."""
         self._put(dict.fromkeys(self._states, False))

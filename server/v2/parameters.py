@@ -37,18 +37,24 @@ MICROSECOND = 1e-6
 
 
 class Parameter(NamedTuple):
-    """The kinds that a key may come as, the range of a number, the texts there are (none: any)."""
+    """The kinds that a key may come as, the range of a number, the texts there are (none: any).
+
+    Where there are `numbers`, it is one of these.
+    """
 
     kinds: tuple[str, ...]
     low: int = 0
     high: int = 0
     texts: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
 
     @property
     def expected(self) -> str:
         """What would be taken, in words."""
         if self.kinds == ("bool_param",):
             return "a bool"
+        if self.numbers:
+            return " or ".join(map(str, self.numbers))
         text = " or ".join(repr(text) for text in self.texts) or "a text"
         number = f"a whole number from {self.low} to {self.high}"
         if self.kinds[-1] != "string_param":
@@ -59,7 +65,7 @@ class Parameter(NamedTuple):
 FLAG, TEXT = Parameter(("bool_param",)), Parameter(("string_param",))
 
 KNOWN: Mapping[str, Parameter] = {
-    "bit_depth": Parameter(WHOLE, 8, 16),
+    "bit_depth": Parameter(WHOLE, numbers=(8, 16)),
     "blend": TEXT,
     "color_fix": TEXT,
     "output_format": Parameter(("string_param",), texts=FORMATS),
@@ -103,7 +109,9 @@ def read_parameters(
         raise RequestError(
             "parameters", found=str(len(parameters)), expected=f"at most {MAX_PARAMETERS}", mend="Send those needed."
         )
-    values: dict[str, Any] = {key: _value(key, parameters[key]) for key in sorted(parameters)}
+    # The key that a caller gives stands before those that clients add to it: sequence_id before sequence_end.
+    keys = sorted(parameters, key=lambda key: (key != SEQUENCES[0], key))
+    values: dict[str, Any] = {key: _value(key, parameters[key]) for key in keys}
     progress, tiles = values.get("progress", False), values.get("tiles", False)
     if (progress or tiles) and not streamed:
         raise UnsupportedError(
@@ -112,16 +120,13 @@ def read_parameters(
             expected="ModelStreamInfer: ModelInfer has one reply",
             mend="Use a stream, or leave it out.",
         )
-    depth = values.get("bit_depth")
-    if depth not in (None, 8, 16):
-        raise OptionError("bit_depth", found=str(depth), expected="8 or 16", mend="Leave it out for the image's own.")
     timeout = values.get("timeout", 0)
     return Asked(
         options=Options(**{name: values[name] for name in OPTIONS if name in values}, prompt=prompt),
         delivery=Delivery(
             format=cast(Format, values.get("output_format", native)),
             quality=values.get("quality", 95),
-            bit_depth=cast(Literal[8, 16] | None, depth),
+            bit_depth=cast(Literal[8, 16] | None, values.get("bit_depth")),
         ),
         urgency=Urgency(priority=values.get("priority", 0), timeout_s=timeout * MICROSECOND if timeout else None),
         progress=progress,
@@ -151,6 +156,8 @@ def _value(key: str, parameter: InferParameter) -> bool | int | str:
     if kind == "string_param":
         text = cast(str, value)
         fits = text in known.texts if known.texts else len(text.encode()) <= MAX_TEXT
+    elif known.numbers:
+        fits = value in known.numbers
     else:
         fits = kind == "bool_param" or known.low <= value <= known.high  # type: ignore[operator]
     if not fits:

@@ -98,9 +98,9 @@ def test_a_budget_too_small_for_anything_names_what_is_needed(manifest):
 
 
 def test_a_tile_too_large_for_the_budget_names_one_that_fits(manifest):
-    with pytest.raises(LimitError, match=r"Use --tile (\d+)") as caught:
+    with pytest.raises(LimitError, match=r"Use a tile of (\d+)") as caught:
         choose(manifest, Size(400, 400), tile=200, budget=8_000_000)
-    fits = int(caught.value.mend.split("--tile ")[1].rstrip("."))
+    fits = int(caught.value.mend.split("tile of ")[1].rstrip("."))
     assert choose(manifest, Size(400, 400), tile=fits, budget=8_000_000).plan.tile.height == fits
 
 
@@ -203,9 +203,9 @@ def test_what_the_graphs_enlarge_counts(guided_bundle):
 @pytest.mark.parametrize("budget", [2_500_000, 5_000_000, 11_000_000, 22_000_000])
 def test_a_tile_that_is_named_as_fitting_fits(manifest, budget):
     size = Size(140, 180)
-    with pytest.raises(LimitError, match="Use --tile") as refused:
+    with pytest.raises(LimitError, match="Use a tile") as refused:
         choose(manifest, size, tile=180, budget=budget)
-    named = int(refused.value.mend.removeprefix("Use --tile ").removesuffix("."))
+    named = int(refused.value.mend.removeprefix("Use a tile of ").removesuffix("."))
     assert choose(manifest, size, tile=named, budget=budget).peak_bytes <= budget
 
 
@@ -247,7 +247,7 @@ def test_a_network_that_wants_the_whole_image_gets_what_the_engine_takes(manifes
 
 
 def test_a_tile_beyond_the_engine_is_refused_with_the_largest(manifest):
-    with pytest.raises(OptionError, match=r"at most 48: the engine was built for no more.*--tile 48"):
+    with pytest.raises(OptionError, match=r"at most 48: the engine was built for no more.*tile of 48"):
         choose(manifest, Size(200, 200), tile=64, limits={"denoise": 50})
     assert choose(manifest, Size(200, 200), tile=48, limits={"denoise": 50}).plan.tile == Size(48, 48)
     assert choose(manifest, Size(40, 40), tile=64, limits={"denoise": 50}).plan.tile == Size(40, 40)  # never so large
@@ -300,8 +300,8 @@ def test_the_reduction_stays_within_its_own_engine(guided_bundle):
 def test_the_memory_mend_does_not_name_a_tile_that_the_engine_refuses(manifest):
     with pytest.raises(LimitError) as raised:
         choose(manifest, Size(200, 200), tile=48, budget=2_500_000, limits={"denoise": 48})
-    assert "--tile" in raised.value.mend
-    assert int(raised.value.mend.split("--tile ")[1].rstrip(".")) < 48
+    assert "tile of" in raised.value.mend
+    assert int(raised.value.mend.split("tile of ")[1].rstrip(".")) < 48
 
 
 def test_what_engines_take_is_told_apart(manifest):

@@ -101,7 +101,7 @@ def test_the_area_rule_follows_the_tile_that_is_asked_for(manifest: Manifest) ->
     [
         ({"tile": 100}, "tile: found 100; expected a multiple of 8 pixels, one latent. Use 96"),
         ({"tile": 3}, "tile: found 3; expected a multiple of 8 pixels, one latent. Use 8"),
-        ({"tile": 0}, "tile: found 0; expected at least 64. Use --tile 64 or more"),
+        ({"tile": 0}, "tile: found 0; expected at least 64. Use a tile of 64 or more"),
         ({"tile": -64}, "tile: found -64; expected a multiple of 8 pixels, one latent. Use 8"),
         ({"tile": 56}, "tile: found 56; expected at least 64"),
         ({"tile": "large"}, "tile: found 'large'; expected a number of pixels, or 'auto'"),

@@ -20,6 +20,7 @@ import grpc
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+import tritonclient.grpc.aio as triton_aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from numpy.typing import NDArray
@@ -128,6 +129,46 @@ def until(true: Callable[[], bool]) -> None:
 
 def test_results_are_those_of_the_runtime(client: triton.InferenceServerClient, restored: NDArray[Any]) -> None:
     np.testing.assert_array_equal(client.infer("demo", tensors(IMAGE)).as_numpy("image"), restored)
+
+
+def test_the_asynchronous_client(server: Running, restored: NDArray[Any]) -> None:
+    """tritonclient's, for calls and for a stream."""
+
+    async def asked() -> Any:
+        yield {"model_name": "demo", "inputs": tensors(IMAGE), "request_id": "a", "parameters": {"progress": True}}
+
+    async def run() -> None:
+        async with triton_aio.InferenceServerClient(server.address) as client:
+            assert await client.is_server_live()
+            assert await client.is_model_ready("demo")
+            result = await client.infer("demo", tensors(IMAGE))
+            np.testing.assert_array_equal(result.as_numpy("image"), restored)
+            events, last = [], None
+            async for result, error in client.stream_infer(asked()):
+                assert error is None
+                parameters = result.get_response().parameters
+                events.append(parameters["event"].string_param if "event" in parameters else "result")
+                last = result
+            assert events[-1] == "result"
+            assert set(events[:-1]) <= {"progress"}
+            assert last is not None
+            np.testing.assert_array_equal(last.as_numpy("image"), restored)
+            with pytest.raises(InferenceServerException, match="NOT_FOUND"):
+                await client.infer("absent", tensors(IMAGE))
+
+    asyncio.run(run())
+
+
+def test_watching_a_model(server: Running, client: triton.InferenceServerClient) -> None:
+    with grpc.insecure_channel(server.address) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service="demo"), timeout=30)
+        assert next(watch).status == 1
+        client.unload_model("demo")
+        assert next(watch).status == 2
+        client.load_model("demo")
+        assert next(watch).status == 1
+        watch.cancel()
+    until(client.is_server_ready)
 
 
 def test_the_other_protocol_gives_the_same_file(server: Running, restored: NDArray[Any]) -> None:

@@ -15,7 +15,7 @@ CERTIFICATE = "Ssl handshake failed: SSL_ERROR_SSL: CERTIFICATE_VERIFY_FAILED: s
 
 
 def test_the_servers_own_words_come_back_part_by_part() -> None:
-    told = OptionError("tile", found="3", expected="at least 8", mend="Use --tile 8 or more. Or none.")
+    told = OptionError("tile", found="3", expected="at least 8", mend="Use a tile of 8 or more. Or none.")
     error = error_of(Failure(Code.INVALID_ARGUMENT, str(told)), "host:1")
     assert type(error) is RequestError
     assert (error.where, error.found, error.expected) == (told.where, told.found, told.expected)
@@ -34,6 +34,12 @@ def test_a_server_that_is_away_and_one_that_says_no_are_two() -> None:
     assert type(error_of(Failure(Code.UNAVAILABLE, REFUSED), "host:1")) is UnreachableError
     spoken = "model 'x': found loading; expected ready. Try again."
     assert type(error_of(Failure(Code.UNAVAILABLE, spoken), "host:1")) is UnavailableError
+
+
+def test_a_key_that_does_not_fit_is_told() -> None:
+    error = error_of(Failure(Code.UNAVAILABLE, "Failed to create security handshaker"), "host:1")
+    assert type(error) is UnreachableError
+    assert "the key that belongs to it" in str(error)
 
 
 @pytest.mark.parametrize("code", list(Code))

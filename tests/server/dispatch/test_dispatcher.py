@@ -305,25 +305,26 @@ def children() -> list[int]:
 
 
 def test_nothing_is_left_when_it_is_closed(
-    tiny_bundle: Any, new_house: Any, served: Any, open_files: Callable[[], frozenset[Any]], opening: Any
+    tiny_bundle: Any, new_house: Any, served: Any, house: Any, open_files: Callable[[], frozenset[Any]], opening: Any
 ) -> None:
+    house.until(lambda: house.dispatcher.ready)  # the one that other tests share opens nothing now
     before = open_files()
-    house = new_house(("cpu", "cpu"))
-    model = served(tiny_bundle(), inside=house)
+    mine = new_house(("cpu", "cpu"))
+    model = served(tiny_bundle(), inside=mine)
     asked, _, _ = long_ask(model)
-    house.until(lambda: house.notes.batches)
-    loading = house.dispatcher.load(Model("late", "1.1", "fp32", "onnx"), opening(model.folder))
-    pids = house.dispatcher.pids
+    mine.until(lambda: mine.notes.batches)
+    loading = mine.dispatcher.load(Model("late", "1.1", "fp32", "onnx"), opening(model.folder))
+    pids = mine.dispatcher.pids
     assert len(pids) == 2
     began = time.monotonic()
-    house.dispatcher.close()
+    mine.dispatcher.close()
     assert time.monotonic() - began < 5
     assert asked.wait().kind == "cancelled"
     assert loading.done()
     assert model.ask(picture(SEED, 16, 16)).wait().kind == "cancelled"
     with pytest.raises(CancelledError):
-        house.dispatcher.load(Model("later", "1.1", "fp32", "onnx"), opening(model.folder)).result(1)
-    house.dispatcher.close()
+        mine.dispatcher.load(Model("later", "1.1", "fp32", "onnx"), opening(model.folder)).result(1)
+    mine.dispatcher.close()
     assert not set(pids) & set(children())
     assert not open_files() - before
 

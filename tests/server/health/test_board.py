@@ -24,15 +24,12 @@ def test_server_and_models_apart(board: HealthBoard) -> None:
     board.model("demo", False)
     assert [board.ready(name) for name in SERVICES] == [True] * 3
     assert board.ready("demo") is False
-    board.forget("demo")
-    assert board.ready("demo") is None
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_model_cannot_speak_for_a_service(board: HealthBoard, name: str) -> None:
     board.server(True)
     board.model(name, False)
-    board.forget(name)
     assert board.ready(name) is True
 
 

@@ -121,6 +121,16 @@ def test_a_prompt_is_an_input() -> None:
         read(prompt="trees")
 
 
+def test_what_is_one_of_some_numbers_says_so() -> None:
+    with pytest.raises(OptionError, match="found 12; expected 8 or 16"):
+        read(bit_depth=12)
+
+
+def test_of_a_sequence_its_id_is_named() -> None:
+    with pytest.raises(UnsupportedError, match="sequence_id"):
+        read(sequence_end=False, sequence_id=4)
+
+
 @pytest.mark.parametrize("key", ["sequence_id", "sequence_start", "sequence_end"])
 def test_sequences_are_not_offered(key: str) -> None:
     with pytest.raises(UnsupportedError, match="sequence"):
