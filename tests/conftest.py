@@ -17,6 +17,8 @@ import pytest
 from lqhq.runtime import manifest as m
 from lqhq.runtime.schedule import Row, Schedule, Start
 
+pytest_plugins = ["tests.latent_bundles"]
+
 # A shell that starts this in its background has SIGINT ignored, and so would every process that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -72,6 +72,7 @@ CONTRACT_SUITES = frozenset(
         "tests/export/families/test_every_family_builds.py",
         "tests/export/families/test_half_goldens.py",
         "tests/runtime/samplers/test_diffusion_runs.py",
+        "tests/server/restoring/test_latent_passage.py",
         "tests/test_demo.py",
         "tests/runtime/samplers/test_row_laws.py",
         "tests/test_docs.py",

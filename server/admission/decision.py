@@ -8,6 +8,7 @@ from typing import NamedTuple
 from lqhq.runtime.errors import LimitError, LqhqError, OptionError
 from lqhq.server.admission.predicted import Predicted
 from lqhq.server.admission.reservation import Held, Reservation
+from lqhq.server.admission.sharing import Moment, Sharing
 
 __all__ = ["Accepted", "Limits", "Rejected", "decide"]
 
@@ -41,7 +42,11 @@ class Accepted(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """Refused for `reason`. `retry_after_ms` is None where it would be refused on an idle server, too."""
+    """Refused for `reason`. `retry_after_ms` is None where it would be refused on an idle server, too.
+
+    Else it is when there will be room for this very request, if those that are held run as predicted and no others
+    come; within `LEAST_RETRY_MS` and `MOST_RETRY_MS`.
+    """
 
     reason: LqhqError
     retry_after_ms: float | None
@@ -86,21 +91,26 @@ def _too_late(predicted: Predicted, limits: Limits, left_ms: float) -> Rejected 
 
 
 def _no_room(predicted: Predicted, level: int, held: Held, limits: Limits) -> Rejected | None:
-    wait = held.wait_ms(predicted.ms, level) / limits.workers
-    left = held.left_ms / limits.workers
-    over = (
-        # What is over the limit, and how much of that ends in how long at the present speed.
-        ("requests", len(held) + 1, limits.requests, left / max(1, len(held))),
-        ("network calls", held.works + predicted.works, limits.works, left / max(1.0, held.works)),
-        ("bytes", held.bytes + predicted.bytes, limits.bytes, left / max(1, held.bytes)),
-        ("ms to wait", wait, limits.wait_ms, 1.0),
+    sharing = Sharing(held, own_ms=predicted.ms, level=level, workers=limits.workers)
+    over = _over(sharing.now, predicted, limits)
+    if over is None:
+        return None
+    room_ms = sharing.first_ms(lambda moment: _over(moment, predicted, limits) is None)
+    after = min(MOST_RETRY_MS, max(LEAST_RETRY_MS, room_ms))
+    what, found, most = over
+    mend = f"The server is busy; try again in about {after:.0f} ms."
+    return Rejected(_limit("queue", f"{found:.0f} {what}", f"at most {most:.0f}", mend), after)
+
+
+def _over(moment: Moment, predicted: Predicted, limits: Limits) -> tuple[str, float, float] | None:
+    """What would be over its limit beside what is held at that moment: its name, how much, how much may be."""
+    amounts = (
+        ("requests", moment.requests + 1, limits.requests),
+        ("network calls", moment.works + predicted.works, limits.works),
+        ("bytes", moment.bytes + predicted.bytes, limits.bytes),
+        ("ms to wait", moment.wait_ms, limits.wait_ms),
     )
-    for what, found, most, ms_each in over:
-        if found > most:
-            after = min(MOST_RETRY_MS, max(LEAST_RETRY_MS, (found - most) * ms_each))
-            mend = f"The server is busy; try again in about {after:.0f} ms."
-            return Rejected(_limit("queue", f"{found:.0f} {what}", f"at most {most:.0f}", mend), after)
-    return None
+    return next((amount for amount in amounts if amount[1] > amount[2]), None)
 
 
 def _limit(where: str, found: str, expected: str, mend: str) -> LimitError:

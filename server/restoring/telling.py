@@ -32,6 +32,7 @@ class Telling:
         self._progress, self._total, self._made = progress, total, made
         self._news = asyncio.Event()
         self._over = False
+        self._said: int | None = None  # what was told last: the end adds nothing to it where all was done before
         self._pace = Pace(clock)
 
     def wake(self) -> None:
@@ -57,7 +58,8 @@ class Telling:
 
     async def _say(self, *, last: bool) -> None:
         done = self._course.done
-        if self._progress and (last or done) and self._pace.due(last=last):
+        if self._progress and (last or done) and done != self._said and self._pace.due(last=last):
+            self._said = done
             await self._follower.progress(done, self._total, self._course.left_s(self._total))
 
 

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqhq.runtime.engines import ENGINES
-from lqhq.runtime.errors import EngineError
 from lqhq.runtime.precision import PRECISIONS
-from lqhq.tools.cli.extras import declared_extras
+from lqhq.tools.cli.extras import require_extra
 
 if TYPE_CHECKING:
     from lqhq.server.app import App
@@ -108,7 +107,7 @@ def _port_or_off(text: str) -> int | str:
 
 def main(args: argparse.Namespace) -> int:
     """Serve until a signal; 0 after a drain. Raises `OptionError` for what cannot be served."""
-    _require_packages()
+    require_extra("serve", "serve")
     from lqhq.server.config.config_file import read_config
 
     given = {name: value for name, value in vars(args).items() if name not in ("command", "main", "config")}
@@ -123,18 +122,6 @@ def main(args: argparse.Namespace) -> int:
     log = Log(config.log_format)
     with captured_logging(log):
         return asyncio.run(_serve(App(config, log), config))
-
-
-def _require_packages() -> None:
-    """Raise `EngineError` with the command that installs what is missing."""
-    missing = [package for package in declared_extras().get("serve", []) if not package.fits]
-    if missing:
-        raise EngineError(
-            "serve",
-            found=", ".join(package.text for package in missing),
-            expected="what serving needs",
-            mend="Install it, in lqhq's source folder: pip install '.[serve]'.",
-        )
 
 
 async def _serve(app: App, config: ServeConfig) -> int:

@@ -44,7 +44,7 @@ def test_a_small_request_is_let_in_beside_a_huge_one():
 def test_a_huge_one_is_not_let_in_behind_another():
     refused = asked(cost(ms=1e6), cost(ms=2500.0))
     assert "2500 ms to wait" in str(refused.reason)
-    assert refused.retry_after_ms == pytest.approx(2000.0)
+    assert refused.retry_after_ms == pytest.approx(2000.0, rel=0.05)
 
 
 def test_less_urgent_work_is_not_waited_for():

@@ -103,7 +103,9 @@ def test_full_is_full_for_now():
             one.let_in(asking(), plan(), NEVER)
         with pytest.raises(OverloadError) as refusal:
             one.let_in(asking(), plan(), NEVER)
-        assert refusal.value.retry_after_ms == pytest.approx(100.0)
+        assert refusal.value.retry_after_ms == pytest.approx(
+            300.0, rel=0.05
+        )  # they share the workers, and end together
         assert 'reason="busy"} 1' in metrics.page().decode()
 
     asyncio.run(run())

@@ -6,88 +6,12 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 
 from lqhq.runtime.restorer import Restorer
-from lqhq.server.admission.ledger import Ledger
-from lqhq.server.batching.cost_book import CostBook
-from lqhq.server.config.serve_config import ServeConfig
-from lqhq.server.dispatch.dispatcher import Dispatcher
-from lqhq.server.metrics.metrics import Metrics
-from lqhq.server.models.batch_sizes import BatchSizes
-from lqhq.server.models.models import Models
-from lqhq.server.restoring.limits import batching_of, limits_of
-from lqhq.server.restoring.pixel_threads import PixelThreads
-from lqhq.server.restoring.restoring import Restoring
 from lqhq.server.v2.errors import DeadlineError
-
-SETTINGS: dict[str, Any] = {"memory": 1 << 30, "threads": 1, "allow_unverified": True}
-
-
-@pytest.fixture(scope="module")
-def crew() -> Iterator[Any]:
-    """A dispatcher with one worker, for the whole suite: processes take a second to start."""
-    config = ServeConfig(bundles=("demo",), **SETTINGS)
-    one = SimpleNamespace(sizes=BatchSizes(1), book=CostBook(), metrics=Metrics(), lines=[], served=0)
-
-    def log(event: str, **fields: Any) -> None:
-        one.lines.append((event, fields))
-
-    one.log = log
-    one.dispatcher = Dispatcher(
-        ("cpu",), config=batching_of(config), sizes=one.sizes, book=one.book, observer=one.metrics, log=log
-    )
-    one.dispatcher.start()
-    until = time.monotonic() + 60
-    while not one.dispatcher.ready and time.monotonic() < until:
-        time.sleep(0.01)
-    yield one
-    one.dispatcher.close()
-
-
-@pytest.fixture
-def serving(crew: Any) -> Callable[..., Any]:
-    """`async with serving(folder) as one`: `one.restore`, `one.models`, `one.ledger`."""
-
-    @asynccontextmanager
-    async def serve(source: Path | str, **fields: Any) -> AsyncIterator[Any]:
-        crew.served += 1  # a name for each: what calls of one took tells nothing of another
-        config = ServeConfig(bundles=(f"m{crew.served}={source}",), **(SETTINGS | fields))
-        models = Models(crew.dispatcher, config, crew.metrics, crew.log, sizes=crew.sizes)
-        ledger, pool = Ledger(limits_of(config)), PixelThreads(2)
-        restoring = Restoring(
-            models,
-            crew.dispatcher,
-            ledger,
-            crew.book,
-            config,
-            crew.metrics,
-            crew.log,
-            pool=pool,
-            batching=batching_of(config),
-        )
-        await models.start()
-        assert models.all_ready, crew.lines
-
-        async def restore(asked: Any) -> Any:
-            return await asyncio.create_task(restoring.restore(asked))  # in a task of its own, as calls are
-
-        yield SimpleNamespace(restore=restore, models=models, ledger=ledger)
-        await models.unload(f"m{crew.served}")
-        async with asyncio.timeout(10):
-            while ledger.held or any(entry.state != "UNAVAILABLE" for entry in models.index()):
-                await asyncio.sleep(0.01)
-        pool.close()
-        await models.close()
-
-    return serve
 
 
 def test_many_at_once_have_the_runtimes_bytes(serving, tiny_bundle, ask):

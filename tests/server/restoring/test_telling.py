@@ -21,6 +21,7 @@ def test_accepted_comes_first_and_the_last_progress_is_all(desk, tiny_bundle, pi
             assert (accepted.id, accepted.image, accepted.result) == ("r1", (40, 56, 3, 8), (40, 56, 3, 8))
             assert accepted.run_s == 0  # nothing was measured yet
             done, total, left_s = hears.progresses[-1]
+            assert len({told[0] for told in hears.progresses}) == len(hears.progresses)  # none is told twice
             assert (done, left_s) == (total, 0.0)
             assert total == accepted.works
             again = listener()

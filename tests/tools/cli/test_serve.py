@@ -20,7 +20,7 @@ import tritonclient.grpc as triton
 from lqhq.runtime.errors import LqhqError
 from lqhq.server.config.config_file import KEYS, read_config
 from lqhq.server.config.serve_config import ServeConfig
-from lqhq.tools.cli import serve
+from lqhq.tools.cli import extras, serve
 from lqhq.tools.cli.extras import Package
 from lqhq.tools.cli.main import run
 
@@ -124,7 +124,7 @@ def test_what_is_wrong_is_told_in_one_line(
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "declared_extras", lambda: {"serve": [Package("grpcio", None, "1.81.1")]})
+    monkeypatch.setattr(extras, "declared_extras", lambda: {"serve": [Package("grpcio", None, "1.81.1")]})
     with pytest.raises(LqhqError, match=r"grpcio is missing.*pip install"):
         serve.main(argparse.Namespace())
 

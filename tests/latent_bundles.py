@@ -1,7 +1,7 @@
 """A small latent bundle: every role, segments, a prompt and tags, all of it plain enough to be done again in NumPy.
 
-`encode` blurs and halves, `denoise` blurs, `decode` doubles and blurs; one group norm each. `test_latent_job.py` says
-the same in NumPy.
+`encode` blurs and halves, `denoise` blurs, `decode` doubles and blurs; one group norm each.
+`runtime/test_latent_job.py` says the same in NumPy. A plugin of `conftest.py`, for every suite.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BACK = np.eye(3, WIDE, dtype=np.float32)
 NORM = GroupNorm(groups=2, eps=1e-6)
 LENGTH, SIDE, TOKENS = 77, 6, 714
 TAGS = ("red", "green", "blue")
-TOKENIZER = Path(__file__).parents[1] / "data/osediff-tiny/base/tokenizer"
+TOKENIZER = Path(__file__).parent / "data/osediff-tiny/base/tokenizer"
 node = helper.make_node
 Shapes = Mapping[str, list[Any]]
 
