@@ -55,7 +55,7 @@ class Parameter(NamedTuple):
             return "a bool"
         if self.numbers:
             return " or ".join(map(str, self.numbers))
-        text = " or ".join(repr(text) for text in self.texts) or "a text"
+        text = " or ".join(repr(text) for text in self.texts) or f"a text of at most {MAX_TEXT} bytes"
         number = f"a whole number from {self.low} to {self.high}"
         if self.kinds[-1] != "string_param":
             return number + (", as int64_param" if self.kinds == ("int64_param",) else "")
