@@ -71,7 +71,7 @@ def test_deadlines_and_cancelled_tasks_leave_nothing(serving, crew, tiny_bundle,
             begun = time.monotonic()
             small = ask(np.zeros((16, 16, 3), np.uint8), id="small", model="")
             await one.restore(small)
-            assert time.monotonic() - begun < 1  # planted: works that nobody wants any more would take far longer
+            assert time.monotonic() - begun < 4  # planted: works that nobody wants any more would take far longer
             assert crew.dispatcher.works == 0
 
     asyncio.run(run())

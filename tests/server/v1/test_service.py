@@ -108,7 +108,7 @@ def test_cancel_reaches_the_restoration(served: Any, stub: RestorationStub, png:
 
 def test_a_deadline_reaches_the_restoration(served: Any, stub: RestorationStub, png: bytes) -> None:
     ask = pb.Ask(request_id="late-1", options=pb.Options(schedule="wait"))
-    error = refused(lambda: stub.Restore(pb.RestoreRequest(ask=ask, image=png), timeout=0.2))
+    error = refused(lambda: stub.Restore(pb.RestoreRequest(ask=ask, image=png), timeout=0.6))
     assert error.code() is StatusCode.DEADLINE_EXCEEDED
     until(lambda: "late-1" in served.restoring.cancelled and not served.answers)
 

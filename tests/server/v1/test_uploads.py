@@ -152,7 +152,7 @@ def test_an_upload_that_trickles_ends(upload: Build, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setitem(globals(), "Sent", Trickling)
     with pytest.raises(DeadlineError, match="less than 4096 bytes a second"):
-        read(upload(IMAGE, chunk=10), idle_s=0.1)
+        read(upload(IMAGE, chunk=10), idle_s=0.4)
 
 
 @pytest.mark.parametrize(
