@@ -49,6 +49,25 @@ def test_progress_comes_as_the_work_does(desk, tiny_bundle, picture, listener):
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("tiles", [False, True])
+def test_no_progress_is_told_twice(desk, guided_bundle, picture, listener, tiles):
+    async def run() -> None:
+        async with desk(guided_bundle("tiny")) as one:
+            one.hands.by_hand = True
+            hears = listener()
+            task = asyncio.create_task(one.restore(picture[:20, :28], hears, progress=True, tiles=tiles, tile=16))
+            await one.until(lambda: bool(one.hands.open))
+            while one.hands.open and one.hands.run(one.hands.only, 1):
+                await asyncio.sleep(0.12)  # so that the last work is told when it is done, and not at the end alone
+            await task
+            dones = [done for done, _, _ in hears.progresses]
+            assert len(dones) > 2
+            assert dones == sorted(set(dones))
+            assert dones[-1] == hears.accepted_[0].works
+
+    asyncio.run(run())
+
+
 def test_a_slow_follower_misses_progress_and_is_not_queued_for(desk, tiny_bundle, picture, listener):
     async def run() -> None:
         async with desk(tiny_bundle()) as one:
